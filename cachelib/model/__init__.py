@@ -1,0 +1,1 @@
+"""Values that flow between the steps: frozen, typed, standard library only, no input or output."""

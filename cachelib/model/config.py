@@ -1,0 +1,234 @@
+"""The settings of a cache, as frozen values; the field metadata is the one source of the JSON Schema and of the docs."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Union, get_args, get_origin
+
+SPACK_URL = "https://github.com/spack/spack.git"
+PACKAGES_URL = "https://github.com/spack/spack-packages.git"
+
+_COMMIT = r"^[0-9a-f]{40}$"
+_NAME = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"
+# A git ref, an option can't be smuggled in as one.
+_REF = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+_URL = r"^(https://|ssh://|file://|git@)[^\s]+$"
+_LINE = r"^[^\r\n\x00]+$"
+
+
+def _doc(text: str, **schema: Any) -> dict[str, Any]:
+    return {"doc": text, "schema": schema}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpackPin:
+    """Which Spack builds."""
+
+    version: str = field(metadata=_doc("Tag or branch of Spack, such as v1.1.0 or develop.", pattern=_REF))
+    commit: str = field(metadata=_doc("The commit it must be, 40 hex digits: a tag can move, a commit can't.", pattern=_COMMIT))
+    url: str = field(default=SPACK_URL, metadata=_doc("Git repository of Spack, or of a fork of it.", pattern=_URL))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagesPin:
+    """Which recipes are built: Spack's builtin package repository."""
+
+    version: str = field(metadata=_doc("Tag or branch of spack-packages, such as v2025.11.0.", pattern=_REF))
+    commit: str = field(metadata=_doc("The commit it must be, 40 hex digits.", pattern=_COMMIT))
+    url: str = field(default=PACKAGES_URL, metadata=_doc("Git repository of the packages, or of a fork.", pattern=_URL))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """What is built together, by one Spack and one set of recipes."""
+
+    spack: SpackPin = field(metadata=_doc("Which Spack builds."))
+    packages: PackagesPin = field(metadata=_doc("Which recipes it builds from."))
+    specs: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc("Requests, as one would type them after `spack install`.", item={"type": "string", "minLength": 1, "pattern": _LINE}),
+    )
+    environment: str = field(
+        default="",
+        metadata=_doc("Path of a spack.yaml whose specs and settings are built too, relative to cache.yaml.", pattern=_LINE),
+    )
+    targets: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc(
+            "Microarchitectures to build for; the machine takes the first of its own family. "
+            "Without it each machine builds for its own CPU, and its binaries suit few others.",
+            item={"type": "string", "pattern": r"^[a-z0-9_]+$"},
+        ),
+    )
+    compilers: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc("Compilers that may build C, C++ and Fortran, such as gcc@13.", item={"type": "string", "pattern": _LINE}),
+    )
+    externals: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc(
+            "Packages that are taken from the machine and never built, such as python.",
+            item={"type": "string", "pattern": r"^[A-Za-z0-9_-]+$"},
+        ),
+    )
+    repos: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc(
+            "Package repositories beside the builtin one: folders with a repo.yaml, relative to cache.yaml.",
+            item={"type": "string", "pattern": _LINE},
+        ),
+    )
+    image: str = field(
+        default="",
+        metadata=_doc("Name of the image below the registry; the Spack line (such as v1.1) where it is left out.", pattern=_NAME),
+    )
+    base_image: str = field(
+        default="",
+        metadata=_doc(
+            "Base of the images, oci://HOST/NAME:TAG or oci-layout:DIR:TAG; they run as containers only where it holds the libc.",
+            pattern=r"^(oci|oci\+http)://[^\s]+$|^oci-layout:[^\s]+$",
+        ),
+    )
+    padding: int = field(
+        default=128,
+        metadata=_doc(
+            "Length in characters that install paths are padded to: binaries relocate to any shorter prefix.",
+            minimum=0,
+            maximum=512,
+        ),
+    )
+    unify: Literal["when_possible", "true", "false"] = field(
+        default="when_possible", metadata=_doc("Whether all requests share one version of each dependency (Spack's concretizer:unify).")
+    )
+    config: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata=_doc("Further sections of Spack's configuration for this stack, as in a spack.yaml (packages, config, ...)."),
+    )
+
+    @property
+    def image_name(self) -> str:
+        """The image's name: as given, or the Spack line. DAG hashes don't encode the Spack version, so lines don't mix."""
+        return self.image or spack_line(self.spack.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """How the website presents itself."""
+
+    title: str = field(default="Spack build cache", metadata=_doc("Title of the website.", pattern=_LINE, minLength=1))
+    description: str = field(
+        default="Binary packages that stock Spack installs.", metadata=_doc("One sentence below the title.", pattern=_LINE)
+    )
+    url: str = field(
+        default="", metadata=_doc("Where the site is served, such as https://OWNER.github.io/REPO.", pattern=r"^https?://[^\s]+$")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of cache.yaml."""
+
+    stacks: Mapping[str, Stack] = field(
+        metadata=_doc("The stacks, by name. The first one is built where no --stack is given.", minProperties=1, key=_NAME)
+    )
+    registry: str = field(
+        default="oci-layout:var/registry",
+        metadata=_doc(
+            "Where binaries are published: oci://HOST/NAME, or oci-layout:DIR relative to cache.yaml. Each stack's image name is appended.",
+            pattern=r"^(oci|oci\+http)://[^\s]+$|^oci-layout:[^\s]+$",
+        ),
+    )
+    source: str = field(
+        default="",
+        metadata=_doc(
+            "Web address of the repository that owns the cache; ghcr.io links its packages to it. On GitHub Actions it is known.",
+            pattern=r"^https?://[^\s]+$",
+        ),
+    )
+    vendor: str = field(default="", metadata=_doc("Who distributes the binaries, for the images' labels.", pattern=_LINE))
+    site: Site = field(default_factory=Site, metadata=_doc("The website."))
+
+    @property
+    def default_stack(self) -> str:
+        """The stack that is meant where none is named."""
+        return next(iter(self.stacks))
+
+
+def spack_line(version: str) -> str:
+    """The line of a Spack version: v1.1 for v1.1.0, develop for develop."""
+    if match := re.fullmatch(r"v?(\d+)\.(\d+)(?:\..*)?", version):
+        return f"v{match[1]}.{match[2]}"
+    line = re.sub(r"[^a-z0-9]+", "-", version.lower()).strip("-")
+    return line or "spack"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of cache.yaml, made from the classes above."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "cache.yaml",
+        "description": "The settings of a Spack build cache.",
+        **_schema(Settings, {}),
+    }
+
+
+def from_data(cls: Any, data: Any) -> Any:
+    """Make a settings value from data that the schema has found right."""
+    if dataclasses.is_dataclass(cls):
+        hints = typing.get_type_hints(cls)
+        return cls(**{key: from_data(hints[key], value) for key, value in data.items()})  # type: ignore[operator]
+    origin = get_origin(cls)
+    if origin is tuple:
+        return tuple(data)
+    if cls is not Any and origin is not None and issubclass(origin, Mapping):
+        return {key: from_data(get_args(cls)[1], value) for key, value in data.items()}
+    if origin is Literal:
+        return str(data).lower() if isinstance(data, bool) else data
+    return data
+
+
+def _schema(hint: Any, constraints: dict[str, Any]) -> dict[str, Any]:
+    constraints = dict(constraints)
+    item, key = constraints.pop("item", None), constraints.pop("key", None)
+    origin = get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        return _object_schema(typing.cast(type, hint)) | constraints
+    if origin is tuple:
+        return {"type": "array", "items": item, "uniqueItems": True} | constraints
+    if origin is Literal:
+        values: list[Any] = list(get_args(hint))
+        # YAML reads a bare true as a boolean; take both.
+        return {"enum": values + [value == "true" for value in values if value in ("true", "false")]} | constraints
+    if origin in (Union, types.UnionType):
+        raise TypeError("settings have no optional types: use a default")
+    if origin is not None and issubclass(origin, Mapping):
+        value = get_args(hint)[1]
+        names = {"propertyNames": {"pattern": key}} if key else {}
+        return {"type": "object", "additionalProperties": True if value is Any else _schema(value, {})} | names | constraints
+    return {"type": {str: "string", int: "integer", bool: "boolean"}[hint]} | constraints
+
+
+def _object_schema(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for item in dataclasses.fields(cls):
+        schema = _schema(hints[item.name], item.metadata["schema"])
+        schema["description"] = item.metadata["doc"]
+        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            required.append(item.name)
+        elif item.default not in (dataclasses.MISSING, "", ()):
+            schema["default"] = item.default
+        properties[item.name] = schema
+    return {
+        "type": "object",
+        "description": (cls.__doc__ or "").strip(),
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }

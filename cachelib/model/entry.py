@@ -1,0 +1,108 @@
+"""Entries of a Spack buildcache, layout v3: the manifest of a spec in a mirror, and what its tarball turns out to be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from cachelib.model.digest import Digest
+from cachelib.model.errors import FormatError
+from cachelib.model.oci import parse_json
+from cachelib.model.spec import ConcreteSpec
+
+LAYOUT_VERSION = 3
+# Spack, buildcache_migrate/url_buildcache.py: media types of an entry's blobs.
+TARBALL = "application/vnd.spack.install.v2.tar+gzip"
+SPEC = "application/vnd.spack.spec.v5+json"
+DATABASE = "application/vnd.spack.db.v8+json"
+
+# A signed entry is the JSON inside a clear-signed message (RFC 9580, 7: Cleartext Signature Framework).
+_SIGNED = re.compile(rb"-----BEGIN PGP SIGNED MESSAGE-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n(.*?)\r?\n-----BEGIN PGP SIGNATURE-----", re.S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobRecord:
+    """One blob that an entry names. `size` is in bytes, of the blob as it is stored."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    compression: str
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "contentLength": self.size,
+            "mediaType": self.media_type,
+            "compression": self.compression,
+            "checksumAlgorithm": "sha256",
+            "checksum": self.digest.hex,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A spec of a mirror: its manifest as bytes, its two blobs, and the spec itself."""
+
+    path: PurePosixPath
+    raw: bytes
+    tarball: BlobRecord
+    spec_file: BlobRecord
+    spec: ConcreteSpec
+
+    @property
+    def hash(self) -> str:
+        return self.spec.root.hash
+
+    @property
+    def label(self) -> str:
+        return self.spec.label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarballInfo:
+    """What one pass over a tarball finds: digests and sizes (bytes) of both forms, and the prefix that lies in it."""
+
+    digest: Digest
+    size: int
+    diff_id: Digest
+    uncompressed: int
+    prefix: str
+    directories: tuple[str, ...]
+
+
+def parse_blob_records(raw: bytes) -> tuple[BlobRecord, ...]:
+    """Read the blobs that an entry's manifest names, signed or not; raise FormatError."""
+    if signed := _SIGNED.search(raw):
+        raw = re.sub(rb"(?m)^- ", b"", signed.group(1))
+    data = parse_json(raw, "a buildcache entry")
+    if data.get("version") != LAYOUT_VERSION:
+        raise FormatError(f"a buildcache entry of layout {data.get('version')!r}; layout {LAYOUT_VERSION} is read")
+    blobs = data.get("data")
+    if not isinstance(blobs, list):
+        raise FormatError("a buildcache entry without `data`")
+    return tuple(map(_blob_record, blobs))
+
+
+def find_blob(records: Iterable[BlobRecord], media_type: str) -> BlobRecord:
+    """Find the one blob of a media type (by type, not by position: that went wrong before)."""
+    found = [record for record in records if record.media_type == media_type]
+    if len(found) != 1:
+        raise FormatError(f"a buildcache entry holds {len(found)} blobs of type {media_type}; one is expected")
+    return found[0]
+
+
+def _blob_record(raw: Any) -> BlobRecord:
+    if not isinstance(raw, dict):
+        raise FormatError("a blob of a buildcache entry is not a JSON object")
+    size = raw.get("contentLength")
+    if raw.get("checksumAlgorithm") != "sha256" or not isinstance(size, int) or size < 0:
+        raise FormatError(f"a blob of a buildcache entry without sha256 checksum and length: {raw!r}"[:300])
+    return BlobRecord(
+        media_type=str(raw.get("mediaType", "")),
+        digest=Digest(str(raw.get("checksum", ""))),
+        size=size,
+        compression=str(raw.get("compression", "none")),
+    )

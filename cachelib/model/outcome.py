@@ -1,0 +1,92 @@
+"""What became of each item of a step: types that carry their reason, so that a report is never a guess."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A phase of a build and how long it took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """Compiled here, from source."""
+
+    seconds: float
+    phases: tuple[Phase, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reused:
+    """Not compiled: it was there. `source` says where: the install tree, or a binary from a cache."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The build of this spec went wrong. `log` is the file with all of it, empty where it failed before any output."""
+
+    phase: str
+    message: str
+    error_lines: tuple[str, ...] = ()
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """Not tried, for the reason given; `because_of` names the spec that stood in the way, where one did."""
+
+    reason: str
+    because_of: str = ""
+
+
+BuildOutcome = Built | Reused | Failed | Skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A request that Spack could not parse or concretize, with Spack's own reason."""
+
+    request: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """Sent to the registry. `sent` counts the bytes that crossed the wire."""
+
+    reference: str
+    digest: str
+    sent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """Already published, and a published DAG hash is not overwritten."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotPushed:
+    """Could not be published, for the reason given."""
+
+    reason: str
+
+
+PushOutcome = Pushed | Present | NotPushed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something in the registry that was passed over: which tag, and why."""
+
+    tag: str
+    reason: str

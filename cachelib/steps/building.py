@@ -1,0 +1,227 @@
+"""What a build is to do, and what became of it: decisions over Spack's answers, no Spack in here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cachelib.model.config import Stack
+from cachelib.model.errors import BuildError
+from cachelib.model.outcome import BuildOutcome, Built, Failed, Phase, Rejected, Reused, Skipped
+from cachelib.model.record import EnvChange, Origin, PackageInfo, Record
+from cachelib.model.spec import Node, parse_node
+from cachelib.steps.targets import choose_target
+
+_INSTALLING = re.compile(r"==> Installing (?P<what>\S+-(?P<hash>[a-z2-7]{32}))(?: \[(?P<at>\d+)/(?P<of>\d+)\])?")
+_PHASE = re.compile(r"==> (?P<name>\S+): Executing phase: '(?P<phase>[\w-]+)'")
+_DONE = re.compile(r"\[\+\] \S*/(?P<what>[^/\s]+-(?P<hash>[a-z2-7]{32}))$")
+_ERROR = re.compile(r"==> Error: (?P<what>\S+-(?P<hash>[a-z2-7]{32})): (?P<message>.*)")
+_GENERIC_ERROR = re.compile(r"==> Error: (?P<message>.*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """A concretized environment: its roots (request -> DAG hash) and all nodes."""
+
+    roots: Mapping[str, str]
+    nodes: Mapping[str, Node]
+
+    def buildable(self) -> tuple[Node, ...]:
+        """All nodes but externals, dependencies first."""
+        ordered: dict[str, Node] = {}
+
+        def visit(h: str) -> None:
+            stack = [(h, iter(self.nodes[h].dependencies))]
+            seen.add(h)
+            while stack:
+                at, edges = stack[-1]
+                for edge in edges:
+                    if edge.hash not in seen:
+                        seen.add(edge.hash)
+                        stack.append((edge.hash, iter(self.nodes[edge.hash].dependencies)))
+                        break
+                else:
+                    stack.pop()
+                    ordered[at] = self.nodes[at]
+
+        seen: set[str] = set()
+        for h in sorted(self.nodes, key=lambda h: (self.nodes[h].name, h)):
+            if h not in seen:
+                visit(h)
+        return tuple(node for node in ordered.values() if not node.external)
+
+
+def parse_lock(data: Mapping[str, Any]) -> Lock:
+    """Read a spack.lock (lockfile versions 5 and later)."""
+    try:
+        nodes = {h: parse_node({**raw, "hash": h}) for h, raw in data["concrete_specs"].items()}
+        roots = {str(root["spec"]): str(root["hash"]) for root in data["roots"]}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BuildError(f"Spack's spack.lock is not understood: {error!r}") from None
+    return Lock(roots=roots, nodes=nodes)
+
+
+def environment_yaml(
+    stack: Stack,
+    requests: Sequence[str],
+    *,
+    machine: str,
+    mirrors: Mapping[str, str],
+    given: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The spack.yaml of a build, as data: the requests, and what makes its binaries useful to others.
+
+    `given` is the person's own environment; what it says is kept, what the cache needs is put over it.
+    """
+    packages: dict[str, Any] = {}
+    if target := choose_target(stack.targets, machine):
+        # One target for the whole DAG: runners differ in CPU, and each CPU would give other hashes.
+        packages["all"] = {"require": [f"target={target}"]}
+    if stack.compilers:
+        for language in ("c", "cxx", "fortran"):
+            packages[language] = {"require": [{"one_of": list(stack.compilers)}]}
+    ours: dict[str, Any] = {
+        "view": False,
+        # Fresh: what is concretized hangs on the pins alone, not on what happens to be in the cache today.
+        "concretizer": {"unify": {"true": True, "false": False}.get(stack.unify, stack.unify), "reuse": False},
+        "packages": packages,
+        "mirrors": {name: {"url": url, "binary": True, "source": False, "signed": False} for name, url in mirrors.items()},
+    }
+    merged = _merge(_merge(dict(given or {}), ours), stack.config)
+    merged["specs"] = [*((given or {}).get("specs") or ()), *requests]
+    return {"spack": merged}
+
+
+def lock_key(stack: Stack, environment: str, detected: bytes, recipes: str) -> str:
+    """What a concretization hangs on; the same key means the same result, so it need not be done again."""
+    parts = (stack.spack.commit, stack.packages.commit, environment, detected.decode(errors="replace"), recipes)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class InstallWatch:
+    """Follows the output of `spack install`: which specs it began, in which phase they were, what it said of their ends."""
+
+    attempted: set[str] = field(default_factory=set)
+    done: set[str] = field(default_factory=set)
+    phases: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
+    _said: str = ""
+
+    def line(self, line: str) -> str | None:
+        """Take one line; return what a person should hear of it, if anything."""
+        if match := _INSTALLING.match(line):
+            self.attempted.add(match["hash"])
+            self._names[match["what"].rsplit("-", 2)[0]] = match["hash"]
+            return f"building {match['what'][:-25]}"
+        if match := _PHASE.match(line):
+            if h := self._names.get(match["name"]):
+                self.phases[h] = match["phase"]
+            return None
+        if match := _DONE.search(line):
+            self.done.add(match["hash"])
+            return f"installed {match['what'][:-25]}"
+        if match := _ERROR.match(line):
+            message = match["message"].strip()
+            if "Package was not installed" not in message:
+                self.errors.setdefault(match["hash"], message)
+            return f"failed {match['what'][:-25]}"
+        if match := _GENERIC_ERROR.match(line):
+            self._said = match["message"]
+        return None
+
+    @property
+    def last_error(self) -> str:
+        """The last thing Spack complained of without naming a spec."""
+        return self._said
+
+
+def classify(
+    lock: Lock, described: Mapping[str, Mapping[str, Any]], watch: InstallWatch, before: frozenset[str]
+) -> dict[str, BuildOutcome]:
+    """The outcome of every node that isn't external, from what is installed now and what Spack said on the way."""
+    outcomes: dict[str, BuildOutcome] = {}
+    for node in lock.buildable():
+        facts = described.get(node.hash, {})
+        times = facts.get("times") or {}
+        if facts.get("installed"):
+            if node.hash in before:
+                outcomes[node.hash] = Reused(source="install tree")
+            elif times.get("cache"):
+                outcomes[node.hash] = Reused(source="build cache")
+            else:
+                outcomes[node.hash] = Built(
+                    seconds=round(float(times.get("total", 0.0)), 3),
+                    phases=tuple(
+                        Phase(name=str(phase["name"]), seconds=round(float(phase["seconds"]), 3))
+                        for phase in times.get("phases", ())
+                        if "/" not in str(phase.get("path", ""))
+                    ),
+                )
+            continue
+        broken = next((edge for edge in node.dependencies if isinstance(outcomes.get(edge.hash), Failed | Skipped)), None)
+        if node.hash not in watch.attempted and broken is not None:
+            cause = outcomes[broken.hash]
+            because = cause.because_of if isinstance(cause, Skipped) and cause.because_of else lock.nodes[broken.hash].label
+            outcomes[node.hash] = Skipped(reason="a dependency failed", because_of=because)
+        elif node.hash in watch.attempted or node.hash in watch.errors:
+            outcomes[node.hash] = Failed(
+                phase=watch.phases.get(node.hash, "fetch"),
+                message=watch.errors.get(node.hash, watch.last_error or "Spack did not say why"),
+                error_lines=tuple(map(str, facts.get("errors", ()))),
+                log=str(facts.get("log", "")),
+            )
+        else:
+            outcomes[node.hash] = Skipped(reason=watch.last_error or "Spack ended before its turn")
+    return outcomes
+
+
+def make_record(node: Node, outcome: BuildOutcome, facts: Mapping[str, Any], origin: Origin) -> Record:
+    """The record of one spec from its outcome and from what Spack told of it."""
+    package = dict(facts.get("package") or {})
+    return Record(
+        name=node.name,
+        version=node.version,
+        hash=node.hash,
+        outcome=outcome,
+        package=PackageInfo(**{**package, "maintainers": tuple(package.get("maintainers", ()))}),
+        environment=tuple(EnvChange(**change) for change in facts.get("environment") or ()),
+        origin=origin,
+    )
+
+
+def rejection(request: str, reason: str) -> Rejected:
+    """A request that can't be built, with Spack's reason in a few lines and what to do."""
+    lines = [line.rstrip() for line in reason.splitlines() if line.strip()]
+    text = "\n".join(lines[:12])
+    if "not found" in text or "nknown" in text:
+        hint = "check the name (`spack list NAME`); a recipe of your own needs its repository in `repos:`"
+    elif "syntax" in text.lower() or "unexpected" in text.lower():
+        hint = "write it as after `spack install`, such as 'hdf5@1.14 +mpi ^openmpi'"
+    else:
+        hint = "the spec and the stack's targets, compilers and config ask for what can't be together: loosen one of them"
+    return Rejected(request=request, reason=text, hint=hint)
+
+
+def to_mirror(lock: Lock, described: Mapping[str, Mapping[str, Any]], in_mirror: Iterable[str], published: frozenset[str]) -> list[str]:
+    """Which hashes are to be written into the mirror: installed, free to be given away, and not there or in the registry."""
+    have = set(in_mirror) | published
+    return [
+        node.hash
+        for node in lock.buildable()
+        if described.get(node.hash, {}).get("installed")
+        and described[node.hash].get("package", {}).get("redistributable", True)
+        and node.hash not in have
+    ]
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        merged[key] = _merge(merged[key], value) if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) else value
+    return merged

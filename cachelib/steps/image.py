@@ -1,0 +1,146 @@
+"""Makes the OCI image of a spec as Spack makes it (binary_distribution.py, `_oci_put_manifest`), from values alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from cachelib.model.digest import Digest
+from cachelib.model.entry import Entry
+from cachelib.model.image import BaseImage, Layer
+from cachelib.model.oci import (
+    DOCKER_LAYER_GZIP,
+    DOCKER_MANIFEST,
+    LAYER_GZIP,
+    Descriptor,
+    ImageManifest,
+    RawManifest,
+    compact_json,
+    go_architecture,
+)
+from cachelib.model.outcome import Built
+from cachelib.model.record import Origin, PackageInfo, Record, apply_environment
+from cachelib.model.spec import ConcreteSpec, format_node
+from cachelib.steps.targets import family
+
+#: Our own annotations begin so (image-spec, annotations.md: reverse domain notation).
+PREFIX = "io.github.spack-build-cache."
+#: ghcr.io shows this many characters of a description and of a licence, and refuses more.
+DESCRIPTION_LIMIT, LICENSE_LIMIT = 512, 256
+# What Spack puts in the config of an image (spec.py / binary_distribution.py: CURRENT_BUILD_CACHE_LAYOUT_VERSION of OCI).
+_LAYOUT_VERSION = 2
+# Spack, user_environment.py, prefix_inspections.
+_INSPECTIONS = (
+    ("bin", "PATH"), ("man", "MANPATH"), ("share/man", "MANPATH"), ("share/aclocal", "ACLOCAL_PATH"),
+    ("lib/pkgconfig", "PKG_CONFIG_PATH"), ("lib64/pkgconfig", "PKG_CONFIG_PATH"), ("share/pkgconfig", "PKG_CONFIG_PATH"),
+)  # fmt: skip
+
+
+def make_config(entry: Entry, layers: Sequence[Layer], base: BaseImage, record: Record | None) -> bytes:
+    """The image's config: what a container runtime needs, and beside it the spec, as Spack reads it back."""
+    target = entry.spec.root.target
+    config: dict[str, Any] = copy.deepcopy(dict(base.config)) or {
+        "architecture": go_architecture(family(target)),
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": []},
+        "config": {"Env": []},
+    }
+    config["rootfs"]["diff_ids"] = [*config["rootfs"]["diff_ids"], *(str(layer.diff_id) for layer in layers)]
+    # A base image's history tells of its layers alone; image-spec, config.md, asks that it tell of all or be left out.
+    config.pop("history", None)
+    config.setdefault("config", {})["Env"] = [f"{k}={v}" for k, v in _environment(config, layers, record).items()]
+    created = record.origin.created if record else ""
+    if created:
+        config["created"] = created
+    own = layers[-1]
+    config |= spec_dict(entry.spec)
+    config |= {
+        "buildcache_layout_version": _LAYOUT_VERSION,
+        "binary_cache_checksum": {"hash_algorithm": "sha256", "hash": own.digest.hex},
+        "archive_size": own.size,
+        "archive_timestamp": created,
+        "archive_compression": "gzip",
+    }
+    return compact_json(config)
+
+
+def make_manifest(layers: Sequence[Layer], base: BaseImage, config: bytes, annotations: dict[str, str]) -> tuple[Descriptor, RawManifest]:
+    """The image's manifest, and the descriptor of its config. One format throughout: Apptainer refuses a mixture."""
+    docker = base.media_type == DOCKER_MANIFEST
+    layer_type = DOCKER_LAYER_GZIP if docker else LAYER_GZIP
+    descriptor = Descriptor(media_type=base.config_media_type, digest=Digest.of(config), size=len(config))
+    manifest = ImageManifest(
+        media_type=base.media_type,
+        config=descriptor,
+        layers=(*base.layers, *(layer.descriptor(layer_type) for layer in layers)),
+        annotations={} if docker else annotations,
+    )
+    return descriptor, manifest.raw()
+
+
+def make_annotations(entry: Entry, record: Record | None, base: BaseImage, vendor: str) -> dict[str, str]:
+    """What the image tells of itself: OCI's keys (image-spec, annotations.md), and ours for what they have no word for."""
+    spec = entry.spec
+    package = record.package if record else PackageInfo()
+    origin = record.origin if record else Origin()
+    oci = {
+        "title": f"{spec.root.name}@{spec.root.version}",
+        "version": spec.root.version,
+        "description": (package.description or format_node(spec.root.raw))[:DESCRIPTION_LIMIT],
+        "licenses": package.license[:LICENSE_LIMIT],
+        "url": package.homepage,
+        "documentation": f"https://packages.spack.io/package.html?name={spec.root.name}" if spec.root.namespace == "builtin" else "",
+        "source": origin.source,
+        "revision": origin.revision,
+        "created": origin.created,
+        "vendor": vendor,
+        "base.name": base.name,
+    }
+    ours = {
+        "dag-hash": spec.root.hash,
+        "spec": format_node(spec.root.raw),
+        "target": spec.root.target,
+        "os": spec.root.os,
+        "platform": spec.root.platform,
+        "compilers": ",".join(spec.compilers()),
+        "libc": spec.libc(),
+        "stack": origin.stack,
+        "spack.version": origin.spack_version,
+        "spack.commit": origin.spack_commit,
+        "packages.version": origin.packages_version,
+        "packages.commit": origin.packages_commit,
+        "maintainers": ",".join(package.maintainers),
+        "build.run": origin.run,
+        "build.seconds": str(record.outcome.seconds) if record and isinstance(record.outcome, Built) else "",
+    }
+    keyed = {f"org.opencontainers.image.{key}": value for key, value in oci.items()} | {PREFIX + key: value for key, value in ours.items()}
+    return {key: value for key, value in keyed.items() if value}
+
+
+def spec_dict(spec: ConcreteSpec) -> dict[str, Any]:
+    """The spec as Spack writes it to a file: its format, and its nodes, root first."""
+    return {"spec": {"_meta": {"version": spec.format}, "nodes": [node.raw for node in spec.nodes.values()]}}
+
+
+def _environment(config: dict[str, Any], layers: Sequence[Layer], record: Record | None) -> dict[str, str]:
+    env = {"PATH": "/bin:/usr/bin"}
+    for item in config.get("config", {}).get("Env") or ():
+        key, _, value = item.partition("=")
+        env[key] = value
+    if record and record.environment:
+        apply_environment(record.environment, env)
+        return env
+    # No record (a mirror that Spack alone wrote): the folders in the tarballs tell what Spack would have found.
+    for layer in layers:
+        if layer.info is None or not layer.info.prefix:
+            continue
+        for folder, variable in _INSPECTIONS:
+            if folder in layer.info.directories:
+                _prepend(env, variable, f"{layer.info.prefix}/{folder}")
+        _prepend(env, "CMAKE_PREFIX_PATH", layer.info.prefix)
+    return env
+
+
+def _prepend(env: dict[str, str], variable: str, path: str) -> None:
+    env[variable] = f"{path}:{env[variable]}" if env.get(variable) else path

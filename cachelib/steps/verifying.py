@@ -1,0 +1,137 @@
+"""Re-derives what a repository claims: every digest, every spec, every closure, the catalog and the index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from cachelib.model.catalog import Catalog
+from cachelib.model.digest import Digest
+from cachelib.model.errors import CacheError
+from cachelib.model.oci import INDEX_TAG, Descriptor, ImageManifest, is_spec_tag, parse_json, spec_tag
+from cachelib.model.ports import Progress, Repository
+from cachelib.model.spec import ConcreteSpec, dag_hash, parse_spec
+from cachelib.steps.indexing import load_catalog, spack_index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is not as it claims to be: where, what, and how to mend it."""
+
+    where: str
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was looked at, and what was found wrong."""
+
+    images: int
+    blobs: int
+    bytes: int
+    findings: tuple[Finding, ...]
+
+
+_PUSH = "push it again with --force from a mirror that has it"
+_INDEX = "run `inv index --full`"
+
+
+def verify(repository: Repository, *, jobs: int, progress: Progress) -> Verified:
+    """Read everything there is, and check it against everything else."""
+    findings: list[Finding] = []
+    tags = sorted(tag for tag in repository.tags() if is_spec_tag(tag))
+    images: dict[str, ImageManifest] = {}
+    specs: dict[str, ConcreteSpec] = {}
+    progress.start(f"verify images of {repository.name}", len(tags))
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        for tag, future in [(tag, pool.submit(_image, repository, tag)) for tag in tags]:
+            try:
+                images[tag], spec, problems = future.result()
+                specs[spec.root.hash] = spec
+                findings += [Finding(where=tag, problem=problem, remedy=_PUSH) for problem in problems]
+            except CacheError as error:
+                findings.append(Finding(where=tag, problem=error.message, remedy=_PUSH))
+            progress.advance(tag)
+        progress.finish()
+        layers = {layer.digest: layer for image in images.values() for layer in image.layers}
+        users: dict[Digest, str] = {}
+        for tag, image in images.items():
+            for layer in image.layers:
+                users.setdefault(layer.digest, tag)
+        progress.start(f"verify blobs of {repository.name}", len(layers))
+        for digest, reading in [(d, pool.submit(_read, repository, layer)) for d, layer in layers.items()]:
+            try:
+                reading.result()
+            except CacheError as error:
+                findings.append(Finding(where=f"{users[digest]} (layer {digest})", problem=error.message, remedy=_PUSH))
+            progress.advance(str(digest))
+        progress.finish()
+    findings += _closures(specs)
+    findings += _catalog(repository, images)
+    return Verified(images=len(images), blobs=len(layers), bytes=sum(layer.size for layer in layers.values()), findings=tuple(findings))
+
+
+def _image(repository: Repository, tag: str) -> tuple[ImageManifest, ConcreteSpec, list[str]]:
+    raw = repository.manifest(tag)
+    if raw is None:
+        raise CacheError("its manifest is missing")
+    manifest = ImageManifest.parse(raw)
+    config = parse_json(repository.read_blob(manifest.config), "its config")
+    spec = parse_spec(config)
+    root, problems = spec.root, []
+    if tag != spec_tag(root.name, root.version, root.hash):
+        problems.append(f"it holds {root.label}, which is not what its tag says")
+    for node in spec.nodes.values():
+        if not node.external and "build_spec" not in node.raw and spec.format >= 4 and dag_hash(node.raw) != node.hash:
+            problems.append(f"the DAG hash of {node.label} is not that of its contents")
+    diff_ids = (config.get("rootfs") or {}).get("diff_ids") or ()
+    if len(diff_ids) != len(manifest.layers):
+        problems.append(f"its config names {len(diff_ids)} layers, its manifest {len(manifest.layers)}")
+    checksum = config.get("binary_cache_checksum") or {}
+    if checksum and manifest.layers and checksum.get("hash") != manifest.layers[-1].digest.hex:
+        problems.append("its last layer is not the tarball that its config names")
+    return manifest, spec, problems
+
+
+def _read(repository: Repository, layer: Descriptor) -> int:
+    return sum(len(piece) for piece in repository.stream_blob(layer))
+
+
+def _closures(specs: dict[str, ConcreteSpec]) -> Iterator[Finding]:
+    for spec in specs.values():
+        for node in spec.runtime_closure():
+            if node.hash not in specs:
+                yield Finding(where=spec.label, problem=f"its dependency {node.label} is not published", remedy="build and push it")
+
+
+def _catalog(repository: Repository, images: dict[str, ImageManifest]) -> Iterator[Finding]:
+    try:
+        catalog = load_catalog(repository)
+    except CacheError as error:
+        yield Finding(where="catalog", problem=error.message, remedy=_INDEX)
+        return
+    for tag in sorted(images.keys() - catalog.tags()):
+        yield Finding(where="catalog", problem=f"it lacks {tag}", remedy="run `inv index`")
+    for tag in sorted(catalog.tags() - images.keys()):
+        yield Finding(where="catalog", problem=f"it names {tag}, which is not there or not whole", remedy=_INDEX)
+    for entry in catalog.entries.values():
+        if entry.tag in images and entry.tarball.digest != images[entry.tag].layers[-1].digest:
+            yield Finding(where="catalog", problem=f"it names another tarball for {entry.tag}", remedy=_INDEX)
+    yield from _index(repository, catalog)
+
+
+def _index(repository: Repository, catalog: Catalog) -> Iterator[Finding]:
+    raw = repository.manifest(INDEX_TAG)
+    if raw is None:
+        if catalog.entries:
+            yield Finding(where=INDEX_TAG, problem="it is missing", remedy="run `inv index`")
+        return
+    try:
+        data = repository.read_blob(ImageManifest.parse(raw).layers[0])
+    except (CacheError, LookupError) as error:
+        yield Finding(where=INDEX_TAG, problem=str(error), remedy=_INDEX)
+        return
+    if data != spack_index(catalog):
+        yield Finding(where=INDEX_TAG, problem="it does not say what the catalog says", remedy="run `inv index`")

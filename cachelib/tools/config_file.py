@@ -1,0 +1,164 @@
+"""Reads cache.yaml: every mistake in it at once, each with its line and what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from cachelib.model.config import Settings, from_data, json_schema
+from cachelib.model.errors import ConfigError, UsageError
+from cachelib.model.oci import parse_location
+
+Path_ = tuple[str | int, ...]
+
+
+def read_settings(path: Path) -> Settings:
+    """Read the settings; raise ConfigError listing all problems with their lines."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist", hint="run this in the folder of your cache, or name the file with --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read: {error}") from None
+    return parse_settings(text, str(path), path.parent)
+
+
+def parse_settings(text: str, name: str, folder: Path) -> Settings:
+    """Read settings from YAML text; `name` is what messages call it, paths in it are relative to `folder`."""
+    try:
+        document = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{where}: not YAML: {reason}", hint="mend the line, then run `inv config`") from None
+    if not isinstance(data, dict) or document is None:
+        raise ConfigError(f"{name} is empty or holds no mapping", hint="see docs/reference/cache-yaml.md for one to start from")
+    lines = dict(_lines(document, ()))
+    problems = [
+        (_line(lines, tuple(error.absolute_path)), message)
+        for error in Draft202012Validator(json_schema()).iter_errors(data)
+        for message in _explain(error)
+    ]
+    problems += [(lines.get(at, 1), f"`{at[-1]}` stands twice") for at in _duplicates(document, ())]
+    if not problems:
+        settings: Settings = from_data(Settings, data)
+        problems = [(_line(lines, at), message) for at, message in _semantic(settings, folder)]
+    if problems:
+        listed = "\n".join(f"  {name}:{line}: {message}" for line, message in sorted(set(problems)))
+        count = "one problem" if len(set(problems)) == 1 else f"{len(set(problems))} problems"
+        raise ConfigError(f"{count} in {name}:\n{listed}", hint="mend them, then run `inv config` to check")
+    return settings
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    """Turn a schema's complaint into what a person should write."""
+    where = ".".join(map(str, error.absolute_path)) or "the file"
+    schema = error.schema if isinstance(error.schema, dict) else {}
+    about = schema.get("description", "")
+    wanted: Any = error.validator_value
+    instance: Any = error.instance
+    match error.validator:
+        case "additionalProperties":
+            known = list(schema.get("properties", {}))
+            for key in sorted(set(instance) - set(known), key=str):
+                close = difflib.get_close_matches(str(key), known, n=1)
+                advice = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
+                yield f"`{key}` is not known in {where}; {advice}"
+        case "required":
+            missing = [key for key in wanted if key not in instance]
+            for key in missing:
+                yield f"{where} lacks `{key}`: {schema['properties'][key].get('description', '')}"
+        case "type":
+            yield f"{where} is {_kind(error.instance)}, but must be {_TYPES[wanted]}. {about}".rstrip()
+        case "enum":
+            allowed = ", ".join(str(value) for value in wanted if isinstance(value, str))
+            yield f"{where} is {error.instance!r}, but must be one of: {allowed}"
+        case "pattern" if "propertyNames" in list(error.absolute_schema_path):
+            yield f"the name {error.instance!r} in {where} may hold lower-case letters, digits and single . _ - between them"
+        case "pattern":
+            yield f"{where} is {error.instance!r}, which is not what is expected. {about}".rstrip()
+        case "minProperties":
+            yield f"{where} names nothing; at least one is needed. {about}".rstrip()
+        case _:
+            yield f"{where}: {error.message}. {about}".rstrip()
+
+
+def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
+    """What a schema can't say."""
+    try:
+        parse_location(settings.registry, folder=folder)
+    except UsageError as error:
+        yield ("registry",), f"{error.message}; {error.hint}"
+    commits: dict[str, tuple[str, str]] = {}
+    for name, stack in settings.stacks.items():
+        if not stack.specs and not stack.environment:
+            yield ("stacks", name), f"stack {name} builds nothing: give it `specs` or an `environment`"
+        if stack.environment and not (folder / stack.environment).is_file():
+            yield ("stacks", name, "environment"), f"{stack.environment} does not exist, relative to {folder}"
+        for at, repo in enumerate(stack.repos):
+            if not (folder / repo / "repo.yaml").is_file():
+                yield ("stacks", name, "repos", at), f"{repo} holds no repo.yaml, relative to {folder}"
+        other, commit = commits.setdefault(stack.image_name, (name, stack.spack.commit))
+        if commit != stack.spack.commit:
+            yield (
+                ("stacks", name, "spack"),
+                (
+                    f"stacks {other} and {name} publish into one image `{stack.image_name}` with different Spacks, and DAG hashes "
+                    "don't encode the Spack version: pin the same commit, or give one of them its own `image`"
+                ),
+            )
+
+
+_TYPES = {
+    "string": "text (quote it)",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+}
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "empty"
+    return {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a mapping"}.get(
+        type(value), f"a {type(value).__name__} (quote it to make it text)"
+    )
+
+
+def _line(lines: dict[Path_, int], at: Path_) -> int:
+    while at and at not in lines:
+        at = at[:-1]
+    return lines.get(at, 1)
+
+
+def _lines(node: yaml.Node, at: Path_) -> Iterator[tuple[Path_, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*at, key.value), key.start_mark.line + 1
+            yield from _lines(value, (*at, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*at, index), value.start_mark.line + 1
+            yield from _lines(value, (*at, index))
+
+
+def _duplicates(node: yaml.Node, at: Path_) -> Iterator[Path_]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield (*at, key.value)
+            seen.add(key.value)
+            yield from _duplicates(value, (*at, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _duplicates(value, (*at, index))

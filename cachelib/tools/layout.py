@@ -1,0 +1,181 @@
+"""A repository in a directory: the OCI image layout (image-spec, image-layout.md). The embedded registry."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from cachelib.model.digest import Digest
+from cachelib.model.errors import FormatError, RegistryError
+from cachelib.model.oci import IMAGE_INDEX, MANIFEST_LIMIT, Descriptor, LayoutLocation, RawManifest, check_tag, parse_json
+from cachelib.tools.files import atomic_file, read_blocks, write_atomically
+
+# image-spec, annotations.md: in index.json of a layout, the tag of a manifest.
+_REF_NAME = "org.opencontainers.image.ref.name"
+#: Seconds between two writes of index.json while a push runs: it is one file, rewritten whole.
+_FLUSH_SECONDS = 1.0
+
+
+class LayoutRepository:
+    """A repository in a directory that skopeo, umoci and podman read as `oci:DIR:TAG`.
+
+    Tags are gathered and written at most once a second, and at `flush`; a lock file lets several processes push.
+    """
+
+    def __init__(self, location: LayoutLocation) -> None:
+        self._root = location.path
+        self._lock = threading.Lock()
+        self._pending: dict[str, dict[str, Any]] = {}
+        self._flushed = 0.0
+
+    @property
+    def name(self) -> str:
+        """The directory."""
+        return f"oci-layout:{self._root}"
+
+    def tags(self) -> frozenset[str]:
+        """All tags, those of this process's unwritten pushes too."""
+        with self._lock:
+            return frozenset(self._tagged(self._index()) | self._pending)
+
+    def manifest(self, reference: str) -> RawManifest | None:
+        """The manifest of a tag or digest, or nothing where there is none."""
+        if reference.startswith("sha256:"):
+            return self._manifest_by_digest(Digest.parse(reference), "")
+        with self._lock:
+            descriptor = (self._tagged(self._index()) | self._pending).get(check_tag(reference))
+        if descriptor is None:
+            return None
+        return self._manifest_by_digest(Digest.parse(descriptor.get("digest")), str(descriptor.get("mediaType", "")))
+
+    def read_blob(self, descriptor: Descriptor) -> bytes:
+        """A small blob, whole."""
+        return b"".join(self.stream_blob(descriptor))
+
+    def stream_blob(self, descriptor: Descriptor) -> Iterator[bytes]:
+        """A blob in pieces; raises RegistryError at its end if it isn't what its digest says."""
+        hasher, size, held = hashlib.sha256(), 0, b""
+        try:
+            with self._blob_path(descriptor.digest).open("rb") as file:
+                for block in read_blocks(file):
+                    hasher.update(block)
+                    size += len(block)
+                    if held:
+                        yield held
+                    held = block
+        except FileNotFoundError:
+            raise self._missing(f"blob {descriptor.digest}") from None
+        except OSError as error:
+            raise RegistryError(f"{self.name}: blob {descriptor.digest} can't be read: {error}") from None
+        if hasher.hexdigest() != descriptor.digest.hex or size != descriptor.size:
+            raise RegistryError(
+                f"{self.name}: blob {descriptor.digest} has other content than its digest says",
+                hint="run `inv verify` to see what else is damaged",
+            )
+        if held:
+            yield held
+
+    def has_blob(self, digest: Digest) -> bool:
+        """Whether the blob is there."""
+        return self._blob_path(digest).is_file()
+
+    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]]) -> int:
+        """Store a blob unless it is there, hashing while copying; return the bytes that were written."""
+        path = self._blob_path(descriptor.digest)
+        if path.is_file():
+            return 0
+        try:
+            hasher, size = hashlib.sha256(), 0
+            with open_blob() as source, atomic_file(path) as file:
+                for block in read_blocks(source):
+                    hasher.update(block)
+                    size += len(block)
+                    file.write(block)
+                if hasher.hexdigest() != descriptor.digest.hex or size != descriptor.size:
+                    raise RegistryError(f"{self.name}: what was sent as {descriptor.digest} has another digest or size")
+        except OSError as error:
+            raise RegistryError(f"{self.name}: can't write blob {descriptor.digest}: {error}") from None
+        return descriptor.size
+
+    def put_manifest(self, manifest: RawManifest, tag: str | None) -> None:
+        """Store a manifest; with a tag, name it so."""
+        try:
+            write_atomically(self._blob_path(manifest.digest), manifest.data)
+        except OSError as error:
+            raise RegistryError(f"{self.name}: can't write manifest {manifest.digest}: {error}") from None
+        if tag is None:
+            return
+        with self._lock:
+            self._pending[check_tag(tag)] = manifest.descriptor().json() | {"annotations": {_REF_NAME: tag}}
+            due = time.monotonic() - self._flushed >= _FLUSH_SECONDS
+        if due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the gathered tags into index.json, beside those that other processes wrote meanwhile."""
+        with self._lock:
+            self._flushed = time.monotonic()
+            if not self._pending:
+                return
+            try:
+                with self._exclusively():
+                    index = self._index()
+                    named = self._tagged(index) | self._pending
+                    unnamed = [item for item in index["manifests"] if _REF_NAME not in (item.get("annotations") or {})]
+                    index["manifests"] = unnamed + [named[tag] for tag in sorted(named)]
+                    write_atomically(self._root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+                    write_atomically(self._root / "index.json", json.dumps(index, indent=1).encode())
+            except OSError as error:
+                raise RegistryError(f"{self.name}: can't write index.json: {error}") from None
+            self._pending.clear()
+
+    def _manifest_by_digest(self, digest: Digest, media_type: str) -> RawManifest | None:
+        try:
+            with self._blob_path(digest).open("rb") as file:
+                data = file.read(MANIFEST_LIMIT + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RegistryError(f"{self.name}: manifest {digest} can't be read: {error}") from None
+        if Digest.of(data) != digest:
+            raise RegistryError(f"{self.name}: manifest {digest} has other content than its digest says")
+        if not media_type:
+            media_type = str(parse_json(data, f"manifest {digest}").get("mediaType", ""))
+        return RawManifest(media_type=media_type, data=data)
+
+    def _index(self) -> dict[str, Any]:
+        try:
+            index = parse_json((self._root / "index.json").read_bytes(), "index.json")
+        except FileNotFoundError:
+            return {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": []}
+        except (OSError, FormatError) as error:
+            raise RegistryError(f"{self.name}: index.json is damaged: {error}", hint="delete it and push again") from None
+        if not isinstance(index.get("manifests"), list):
+            raise RegistryError(f"{self.name}: index.json lists no manifests", hint="delete it and push again")
+        return index
+
+    @staticmethod
+    def _tagged(index: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        return {
+            tag: item for item in index["manifests"] if isinstance(item, dict) and (tag := (item.get("annotations") or {}).get(_REF_NAME))
+        }
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        self._root.mkdir(parents=True, exist_ok=True)
+        with (self._root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file closes, also by a kill
+            yield
+
+    def _blob_path(self, digest: Digest) -> Path:
+        return self._root / "blobs" / "sha256" / digest.hex
+
+    def _missing(self, what: str) -> RegistryError:
+        return RegistryError(f"{self.name}: {what} is missing", status=404, hint="push again; `inv verify` names all that is missing")

@@ -1,0 +1,126 @@
+"""A local Spack mirror, layout v3, on disk; our records lie beside Spack's files, in `records/`."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import IO
+from urllib.parse import quote
+
+from isal import igzip
+
+from cachelib.model.database import index_files
+from cachelib.model.digest import Digest
+from cachelib.model.entry import SPEC, TARBALL, BlobRecord, Entry, TarballInfo, find_blob, parse_blob_records
+from cachelib.model.errors import FormatError, MirrorError
+from cachelib.model.oci import compact_json, parse_json
+from cachelib.model.record import Record, parse_record
+from cachelib.model.spec import parse_spec
+from cachelib.tools.files import write_atomically
+from cachelib.tools.tarball import inspect_tarball
+
+#: A spec file of more than this is no spec file; a gzip bomb is stopped here. Real ones are under 100 KB.
+SPEC_LIMIT = 64 * 1024 * 1024
+_SPECS = PurePosixPath("v3/manifests/spec")
+
+
+class DiskMirror:
+    """A folder that stock Spack reads by `file://` and that push reads without Spack."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def blob_path(self, digest: Digest) -> Path:
+        """Where a blob lies (Spack, url_buildcache.py: blobs/<algorithm>/<first two>/<hex>)."""
+        return self.root / "blobs" / "sha256" / digest.hex[:2] / digest.hex
+
+    def entry_paths(self) -> list[Path]:
+        """The manifests of all entries, sorted."""
+        return sorted((self.root / _SPECS).glob("*/*.spec.manifest.json"))
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, sorted by path; raise MirrorError for a damaged one."""
+        for path in self.entry_paths():
+            yield self.entry(path)
+
+    def entry(self, path: Path) -> Entry:
+        """Read one entry: its manifest and its spec, checked against each other and against the file's name."""
+        try:
+            raw = path.read_bytes()
+            blobs = parse_blob_records(raw)
+            tarball, spec_file = find_blob(blobs, TARBALL), find_blob(blobs, SPEC)
+            spec = parse_spec(parse_json(self._read_spec(spec_file), "a spec file"))
+            if not path.name.endswith(f"-{spec.root.hash}.spec.manifest.json"):
+                raise FormatError(f"it holds {spec.label}, which is not what its name says")
+        except (OSError, EOFError, FormatError) as error:
+            raise MirrorError(
+                f"{path} is damaged: {error}", hint="delete the file and build the spec again; nothing else is lost"
+            ) from None
+        return Entry(path=PurePosixPath(path.relative_to(self.root).as_posix()), raw=raw, tarball=tarball, spec_file=spec_file, spec=spec)
+
+    def record(self, dag_hash: str) -> Record | None:
+        """The record of a spec, where a build left one; a damaged record is no record."""
+        try:
+            return parse_record(json.loads(self._record_path(dag_hash).read_bytes()))
+        except (OSError, ValueError, FormatError):
+            return None
+
+    def write_record(self, record: Record, log: bytes | None = None) -> Record:
+        """Leave a record, and the whole log of a failed build beside it."""
+        if log is not None:
+            write_atomically(self.log_path(record.hash), gzip.compress(log, mtime=0))
+        write_atomically(self._record_path(record.hash), json.dumps(record.json(), indent=1).encode())
+        return record
+
+    def log_path(self, dag_hash: str) -> Path:
+        """Where the log of a failed build lies, gzipped."""
+        return self.root / "records" / "log" / f"{quote(dag_hash, safe='')}.txt.gz"
+
+    def inspect_tarball(self, blob: BlobRecord) -> TarballInfo:
+        """What is in a tarball; remembered beside the mirror by digest, as long as the file has its size."""
+        path, note = self.blob_path(blob.digest), self.root / "records" / "tarball" / f"{blob.digest.hex}.json"
+        try:
+            known = json.loads(note.read_bytes())
+            if path.stat().st_size == blob.size:
+                return TarballInfo(
+                    digest=blob.digest,
+                    size=blob.size,
+                    diff_id=Digest.parse(known["diff_id"]),
+                    uncompressed=int(known["uncompressed"]),
+                    prefix=str(known["prefix"]),
+                    directories=tuple(known["directories"]),
+                )
+        except (OSError, ValueError, KeyError, TypeError, FormatError):
+            pass  # not known yet, or not to be trusted: look again
+        info = inspect_tarball(path, blob, str(path))
+        with contextlib.suppress(OSError):  # a mirror on a read-only disk is still a mirror
+            write_atomically(note, compact_json(asdict(info) | {"digest": str(info.digest), "diff_id": str(info.diff_id)}))
+        return info
+
+    def open_blob(self, digest: Digest) -> IO[bytes]:
+        """Open a blob for reading."""
+        return self.blob_path(digest).open("rb")
+
+    def write_index(self, database: bytes) -> None:
+        """Write Spack's index of this mirror, so that stock Spack lists it by `file://`."""
+        for path, data in index_files(database):
+            write_atomically(self.root / path, data)
+
+    def _read_spec(self, blob: BlobRecord) -> bytes:
+        data = self.blob_path(blob.digest).read_bytes()
+        if Digest.of(data) != blob.digest or len(data) != blob.size:
+            raise FormatError(f"its spec file {blob.digest} has other content than its digest says")
+        if blob.compression != "gzip":
+            return data
+        with igzip.open(self.blob_path(blob.digest)) as file:  # type: ignore[no-untyped-call]
+            text: bytes = file.read(SPEC_LIMIT + 1)
+        if len(text) > SPEC_LIMIT:
+            raise FormatError(f"its spec file {blob.digest} inflates to more than {SPEC_LIMIT} bytes")
+        return text
+
+    def _record_path(self, dag_hash: str) -> Path:
+        return self.root / "records" / "spec" / f"{quote(dag_hash, safe='')}.json"

@@ -1,0 +1,79 @@
+"""Runs programs: arguments as a list, never through a shell; output line by line; ended with us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cachelib.model.errors import CacheError
+
+#: Lines of output that are kept for an error message.
+KEPT_LINES = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A program that ended: its exit code and the last lines it printed."""
+
+    code: int
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+def run(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Finished:
+    """Run a program to its end and give its output, both streams as they come. Raise CacheError if it can't start.
+
+    The program gets a process group of its own, which is ended with it when this process is interrupted.
+    """
+    try:
+        process = subprocess.Popen(
+            list(command),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CacheError(f"{command[0]} can't be started: {error.strerror}", hint=f"is {command[0]} installed?") from None
+    lines: list[str] = []
+    try:
+        for line in process.stdout or ():
+            line = line.rstrip("\n")
+            lines.append(line)
+            del lines[:-KEPT_LINES]
+            if on_line is not None:
+                on_line(line)
+        return Finished(code=process.wait(), lines=tuple(lines))
+    except BaseException:
+        _end(process)
+        raise
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End the whole group: ask, wait, insist."""
+    for sent, seconds in ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(process.pid, sent)
+            process.wait(timeout=seconds)
+            return
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue

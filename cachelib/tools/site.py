@@ -1,0 +1,90 @@
+"""Writes a site into a folder in one step, and serves it on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from cachelib.model.errors import RenderError
+from cachelib.model.ports import Files
+
+#: In a folder of ours; without it a folder is somebody else's and not replaced.
+MARKER = ".spack-build-cache-site"
+
+
+def write_site(folder: Path, files: Files) -> int:
+    """Write all files into a fresh folder, then put it in the place of `folder`; return how many. Raise RenderError."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        raise RenderError(f"{folder} holds files that are not a site of ours", hint="name another folder, or empty this one")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        count = _write(fresh, files)
+        fresh.chmod(0o755)
+        _swap(fresh, folder)
+    except OSError as error:
+        raise RenderError(f"{folder} can't be written: {error}") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return count
+
+
+def _write(fresh: Path, files: Files) -> int:
+    seen: set[str] = set()
+    (fresh / MARKER).write_bytes(b"")
+    for path, data in files:
+        # Some disks don't tell README from readme; a site that holds both would lose one of them there.
+        key = path.as_posix().lower()
+        if path.is_absolute() or ".." in path.parts or key in seen:
+            raise RenderError(f"the site would write {path} twice or outside its folder")
+        seen.add(key)
+        (fresh / path).parent.mkdir(parents=True, exist_ok=True)
+        (fresh / path).write_bytes(data)
+    return len(seen)
+
+
+def _swap(fresh: Path, folder: Path) -> None:
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class names it so)
+        """Say nothing: the browser shows what it got."""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Show the site's own page for what isn't there, as GitHub Pages does."""
+        page = Path(str(self.directory), "404.html")
+        if code != 404 or not page.is_file():
+            super().send_error(code, message, explain)
+            return
+        body = page.read_bytes()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, port: int) -> Iterator[ThreadingHTTPServer]:
+    """A server of a folder on 127.0.0.1; port 0 takes a free one. Raise RenderError if it can't."""
+    if not folder.is_dir():
+        raise RenderError(f"{folder} does not exist", hint="run `inv render` first")
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
+    except OSError as error:
+        raise RenderError(f"port {port} can't be used: {error.strerror}", hint="choose another with --port") from None
+    with server:
+        yield server

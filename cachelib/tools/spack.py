@@ -1,0 +1,159 @@
+"""Drives real Spack as a program, walled off: its own configuration, caches, store and stages, no word from ~/.spack."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cachelib.model.errors import BuildError, InstallError
+from cachelib.tools.files import write_atomically
+from cachelib.tools.process import Finished, run
+
+_PROBE = Path(__file__).with_name("spack_probe.py")
+#: Where externals are looked for: what the system has, not what a person's shell puts before it.
+_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/bin"
+# A build runs arbitrary code of its packages: nothing that opens a door goes along.
+_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|_KEY$|^ACTIONS_|^CACHE_REGISTRY_|^AWS_|^SPACK_|^DOCKER_|^REGISTRY_", re.I)
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where a walled-off Spack keeps its things."""
+
+    config: Path
+    store: Path
+    stage: Path
+    cache: Path
+    padding: int
+
+
+class Spack:
+    """One Spack, run with one configuration."""
+
+    def __init__(self, root: Path, folders: Folders, *, python: str, env: Mapping[str, str]) -> None:
+        self.root = root
+        self._program = str(root / "bin" / "spack")
+        self._folders = folders
+        venv = str(Path(python).parent)
+        path = [folder for folder in env.get("PATH", _SYSTEM_PATH).split(":") if folder and folder != venv]
+        self._env = {key: value for key, value in env.items() if not _SECRET.search(key) and key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        self._env |= {
+            "PATH": ":".join(path),
+            # clingo comes from this interpreter's environment, so Spack bootstraps nothing from the network.
+            "SPACK_PYTHON": python,
+            "SPACK_USER_CONFIG_PATH": str(folders.config),
+            "SPACK_SYSTEM_CONFIG_PATH": str(folders.config / "none"),
+            "SPACK_USER_CACHE_PATH": str(folders.cache),
+        }
+
+    def version(self) -> tuple[int, int, str]:
+        """Major, minor, and the whole version that Spack tells; raise InstallError if it doesn't run."""
+        done = self.run("--version")
+        match = re.match(r"(\d+)\.(\d+)\.\S+", done.lines[-1]) if done.lines else None
+        if done.code != 0 or match is None:
+            raise InstallError(f"{self._program} does not run: {done.text.strip()[-500:] or 'it printed nothing'}")
+        return int(match[1]), int(match[2]), match[0]
+
+    def configure(self, repos: Mapping[str, str], new_enough_for_installer: bool) -> None:
+        """Write the configuration that holds for every stack of this Spack."""
+        config: dict[str, Any] = {
+            "install_tree": {"root": str(self._folders.store), "padded_length": self._folders.padding},
+            "build_stage": [str(self._folders.stage)],
+            "test_stage": str(self._folders.cache / "test"),
+            "source_cache": str(self._folders.cache / "sources"),
+            "misc_cache": str(self._folders.cache / "misc"),
+        }
+        if new_enough_for_installer:
+            config["installer"] = "old"  # whose output is read here; the other one is experimental
+        for name, section in (
+            ("config", config),
+            ("repos", dict(repos)),
+            ("bootstrap", {"enable": False}),
+        ):
+            text = yaml.safe_dump({name: section}, sort_keys=False)
+            path = self._folders.config / f"{name}.yaml"
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                write_atomically(path, text.encode())
+
+    def find_compilers(self) -> None:
+        """Write the compilers of this machine into the configuration."""
+        self._must(self.run("compiler", "find", "--scope", "user"), "look for compilers")
+
+    def find_externals(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Write the named packages of this machine into the configuration; return those that are not there."""
+        done = self.run("external", "find", "--scope", "user", "--not-buildable", *names, env={"PATH": _SYSTEM_PATH})
+        self._must(done, f"look for {', '.join(names)} on this machine")
+        path = self._folders.config / "packages.yaml"
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return tuple(name for name in names if name not in (found or {}).get("packages", {}))
+
+    def detected(self) -> bytes:
+        """What `find_compilers` and `find_externals` wrote, or nothing yet."""
+        path = self._folders.config / "packages.yaml"
+        return path.read_bytes() if path.is_file() else b""
+
+    def parse(self, requests: Sequence[str]) -> dict[str, str]:
+        """Spack's reason for each request that it can't read or whose package it doesn't know."""
+        with tempfile.TemporaryDirectory() as folder:
+            asked, told = Path(folder, "requests.json"), Path(folder, "told.json")
+            asked.write_text(json.dumps(list(requests)), encoding="utf-8")
+            self._must(self.run("python", str(_PROBE), "parse", str(asked), str(told)), "read the requests")
+            found: dict[str, str] = json.loads(told.read_text(encoding="utf-8"))
+        return found
+
+    def concretize(self, env: Path) -> Finished:
+        """Concretize an environment; its spack.lock is written where that worked."""
+        return self.run("-e", str(env), "concretize", "--force")
+
+    def install(self, env: Path, *, jobs: int, packages: int, on_line: Callable[[str], None]) -> Finished:
+        """Install what the environment's lock holds, going on past failures."""
+        several = ["--concurrent-packages", str(packages)] if packages > 1 and self.version()[:2] >= (1, 1) else []
+        return self.run(
+            "-e", str(env), "install", "--only-concrete", "--no-check-signature", "--jobs", str(jobs), *several, on_line=on_line
+        )
+
+    def describe(self, env: Path) -> dict[str, dict[str, Any]]:
+        """What became of each concrete node of an environment, by DAG hash (see spack_probe.py)."""
+        with tempfile.TemporaryDirectory() as folder:
+            told = Path(folder, "told.json")
+            self._must(self.run("-e", str(env), "python", str(_PROBE), "describe", str(told)), "tell what is installed")
+            found: dict[str, dict[str, Any]] = json.loads(told.read_text(encoding="utf-8"))
+        return found
+
+    def buildcache_push(self, env: Path, mirror: Path, hashes: Iterable[str], *, jobs: int, on_line: Callable[[str], None]) -> None:
+        """Write installed specs into a mirror, unsigned, each alone."""
+        wanted = [f"/{h}" for h in hashes]
+        # One command line takes some hundred thousand characters; thousands of hashes come in groups.
+        for at in range(0, len(wanted), 1000):
+            done = self.run(
+                "-e", str(env), "buildcache", "push", "--unsigned", "--only", "package", "--jobs", str(jobs), str(mirror),
+                *wanted[at : at + 1000], on_line=on_line,
+            )  # fmt: skip
+            self._must(done, "write the mirror")
+
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None, on_line: Callable[[str], None] | None = None) -> Finished:
+        """Run any command of this Spack; colours are taken off its output."""
+        clean = (lambda line: on_line(_ANSI.sub("", line))) if on_line else None
+        # A scope whose folder does not exist can't be written to.
+        self._folders.config.mkdir(parents=True, exist_ok=True)
+        done = run([self._program, "--color", "never", *arguments], env={**self._env, **(env or {})}, on_line=clean)
+        return Finished(code=done.code, lines=tuple(_ANSI.sub("", line) for line in done.lines))
+
+    def _must(self, done: Finished, what: str) -> None:
+        if done.code != 0:
+            raise BuildError(f"Spack could not {what}:\n{spack_reason(done.lines)}", hint=f"Spack is {self._program}")
+
+
+def spack_reason(lines: Sequence[str]) -> str:
+    """Spack's own words for why it failed: its last error and what it says below it, without the noise around."""
+    starts = [at for at, line in enumerate(lines) if line.startswith(("==> Error:", "Error:"))]
+    chosen = lines[starts[0] :] if starts else lines[-15:]
+    return "\n".join(line.removeprefix("==> ").removeprefix("Error: ") for line in chosen[:40]).strip()

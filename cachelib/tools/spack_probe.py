@@ -1,0 +1,124 @@
+"""Runs inside Spack (`spack python`), and tells as JSON what Spack's command line doesn't.
+
+    spack python spack_probe.py parse REQUESTS.json OUT.json
+    spack -e ENV python spack_probe.py describe OUT.json
+
+Imports nothing of this library, and of Spack only what 1.0, 1.1 and develop share.
+"""
+
+import json
+import os
+import re
+import sys
+
+
+def parse(requests):
+    """For each request: why Spack can't read it, or nothing."""
+    import spack.repo
+    import spack.spec
+
+    found = {}
+    for request in requests:
+        try:
+            spec = spack.spec.Spec(request)
+            if not spec.name:
+                raise ValueError("it names no package")
+            for node in spec.traverse():
+                if node.name and not spack.repo.PATH.is_virtual(node.name):
+                    spack.repo.PATH.get_pkg_class(node.fullname)
+        except Exception as error:
+            text = str(error) + "\n" + str(getattr(error, "long_message", None) or "")
+            found[request] = re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
+    return found
+
+
+def describe():
+    """For each concrete node of the active environment: is it installed, what is its package, what became of its build."""
+    import spack.environment
+
+    env = spack.environment.active_environment()
+    return {spec.dag_hash(): describe_spec(spec) for spec in env.all_specs_generator()}
+
+
+def describe_spec(spec):
+    if spec.external:
+        return {"external": True, "installed": True}
+    package = spec.package
+    described = {
+        "external": False,
+        "installed": spec.installed,
+        "prefix": str(spec.prefix),
+        "package": {
+            "description": " ".join((type(package).__doc__ or "").split())[:500],
+            "homepage": str(getattr(package, "homepage", None) or ""),
+            "license": license_of(spec),
+            "maintainers": [str(name) for name in getattr(package, "maintainers", ())],
+            "redistributable": bool(package.redistribute_binary),
+        },
+    }
+    if spec.installed:
+        described["times"] = read_json(os.path.join(package.times_log_path))
+        described["environment"] = environment(spec)
+    else:
+        described["log"] = package.log_path if os.path.exists(package.log_path) else ""
+        described["errors"] = errors_in(described["log"])
+    return described
+
+
+def license_of(spec):
+    """The licence that the recipe states for this spec."""
+    for when, name in sorted(getattr(spec.package, "licenses", {}).items(), key=str):
+        if spec.satisfies(when):
+            return str(name)
+    return ""
+
+
+def environment(spec):
+    """What the package and its dependencies change in the environment at run time."""
+    import spack.user_environment
+
+    ops = {
+        "SetEnv": "set", "SetPath": "set", "UnsetEnv": "unset", "PrependPath": "prepend_path",
+        "AppendPath": "append_path", "AppendFlagsEnv": "append_flags", "RemoveFlagsEnv": "remove_flags",
+    }  # fmt: skip
+    try:
+        changes = spack.user_environment.environment_modifications_for_specs(spec)
+    except Exception:
+        return None  # a dependency is missing; the plain folders of the prefix must do
+    return [
+        {"op": ops[type(change).__name__], "name": change.name, "value": str(getattr(change, "value", "")), "separator": change.separator}
+        for change in changes.env_modifications
+        if type(change).__name__ in ops
+    ]
+
+
+def errors_in(log):
+    """The lines of a build log that Spack's own parser takes for errors."""
+    if not log:
+        return []
+    from spack.util.log_parse import parse_log_events
+
+    with open(log, encoding="utf-8", errors="replace") as stream:
+        errors, _ = parse_log_events(stream, context=0, jobs=1)
+    return [f"{event.line_no}: {event.text.strip()}" for event in errors[:20]]
+
+
+def read_json(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return {}
+
+
+def main(arguments):
+    if arguments[0] == "parse":
+        with open(arguments[1], encoding="utf-8") as file:
+            found = parse(json.load(file))
+    else:
+        found = describe()
+    with open(arguments[-1], "w", encoding="utf-8") as file:
+        json.dump(found, file)
+
+
+main(sys.argv[-3:] if "parse" in sys.argv else sys.argv[-2:])

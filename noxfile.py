@@ -1,0 +1,98 @@
+"""Reproducible environments for the tasks: each session installs locked requirements and calls tasks. CI calls sessions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+
+LOCKS = Path(".ci/locks")
+GROUPS = {"tasks": [], "tests": ["tests"], "dev": ["lint"]}
+
+
+def locked(session: nox.Session, name: str) -> None:
+    """Install exactly what the lock holds: every file is checked against its hash."""
+    session.install("--quiet", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCKS / f"{name}.txt"))
+
+
+def invoke(session: nox.Session, *arguments: str) -> None:
+    """Call a task in the session's environment."""
+    session.run("invoke", *arguments)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Walk the whole road on the examples: build, push, index, render, verify."""
+    locked(session, "tasks")
+    invoke(session, "demo", *session.posargs)
+
+
+@nox.session
+def cache(session: nox.Session) -> None:
+    """Build and publish: nox -s cache -- --spec bzip2"""
+    locked(session, "tasks")
+    invoke(session, "cache", *session.posargs)
+
+
+@nox.session
+def inv(session: nox.Session) -> None:
+    """Call any task: nox -s inv -- build --spec bzip2"""
+    locked(session, "tasks")
+    invoke(session, *(session.posargs or ["--list"]))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every test that needs no network."""
+    locked(session, "tests")
+    session.run("pytest", *(session.posargs or ["tests/unit", "tests/architecture", "tests/contract"]))
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Run the tests that build, publish and install with real Spack."""
+    locked(session, "tests")
+    session.run("pytest", *(session.posargs or ["tests/e2e"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    locked(session, "dev")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+
+
+@nox.session(venv_backend="none")
+def dev(session: nox.Session) -> None:
+    """Make .venv, in which `invoke build --spec ...` works as typed."""
+    session.run("python3", "-m", "venv", "--clear", ".venv")
+    python = str(Path(".venv", "bin", "python"))
+    session.run(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(LOCKS / "dev.txt"))
+    session.log("now type: . .venv/bin/activate && invoke --list")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Refresh the locked requirements from pyproject.toml (nox -s lock -- --upgrade for the newest of everything)."""
+    session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "lock.txt"))
+    command = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"]
+    command += ["--no-emit-index-url", "--no-header", "--no-annotate", "--no-config", *session.posargs]
+    # Where wheels come from is a machine's own affair: none of its settings may reach a lock.
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("UV_", "PIP_FIND"))}
+    env["UV_CACHE_DIR"] = str(Path(session.create_tmp(), "uv"))
+    for name, groups in GROUPS.items():
+        chosen = [argument for group in groups for argument in ("--group", group)]
+        session.run(*command, "pyproject.toml", *chosen, "--output-file", str(LOCKS / f"{name}.txt"), env=env)
+    for name in ("nox", "uv"):
+        source = Path(session.create_tmp(), f"{name}.in")
+        source.write_text(f"{name}\n", encoding="utf-8")
+        target = LOCKS / ("lock.txt" if name == "uv" else "nox.txt")
+        session.run(*command, str(source), "--output-file", str(target), env=env)

@@ -1,0 +1,146 @@
+"""The steps of the cache as Invoke tasks: flags, one function of the pipeline, its report."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from cachelib import pipeline
+from cachelib.model.errors import CacheError
+from cachelib.steps.reports import Report, error_text
+
+CONFIG = "the settings file (default: cache.yaml)"
+STACK = "stack of cache.yaml (default: its first)"
+SPACK = "root of a Spack to use instead of the pinned one (default: $SPACK_ROOT)"
+TO = "oci://HOST/NAME or oci-layout:DIR instead of cache.yaml's registry; image names are appended"
+
+
+def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
+    """Print the report of a task, and exit with its code; an error becomes its message and its hint."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            report = function(*args, **kwargs)
+        except CacheError as error:
+            raise Exit(error_text(error), code=error.exit_code) from None
+        except KeyboardInterrupt:
+            raise Exit("interrupted; what was finished is kept, run the same command again to go on", code=130) from None
+        if report is not None:
+            print(report.text)
+            sys.exit(report.exit_code)
+
+    return wrapper
+
+
+@task(help={"config": CONFIG})
+@reporting
+def config(_: Context, config: str = "cache.yaml") -> Report:
+    """Check cache.yaml, and say what it means on this machine."""
+    return pipeline.config(pipeline.open_workspace(config))
+
+
+@task(help={"config": CONFIG, "stack": STACK, "spack": SPACK})
+@reporting
+def install(_: Context, config: str = "cache.yaml", stack: str = "", spack: str = "") -> Report:
+    """Install the pinned Spack and package repository into var/, beside whatever Spack you have."""
+    return pipeline.install(pipeline.open_workspace(config), stack, spack)
+
+
+@task(
+    iterable=["spec"],
+    help={
+        "spec": "what to build, as after `spack install`; may be repeated (default: the stack's specs)",
+        "config": CONFIG,
+        "stack": STACK,
+        "spack": SPACK,
+        "jobs": "processes per package (default: the cores, shared out)",
+        "packages": "packages that are built at once (default: half the cores, at most 4)",
+    },
+)
+@reporting
+def build(
+    _: Context, spec: list[str], config: str = "cache.yaml", stack: str = "", spack: str = "", jobs: int = 0, packages: int = 0
+) -> Report:
+    """Build specs with real Spack into the local mirror; a failing one never costs the others."""
+    return pipeline.build(pipeline.open_workspace(config), spec, stack, spack, jobs, packages)
+
+
+@task(
+    help={
+        "config": CONFIG,
+        "to": TO,
+        "force": "send again what is published already",
+        "dry_run": "print what would be sent, send nothing",
+        "jobs": "requests at once",
+    }
+)
+@reporting
+def push(_: Context, config: str = "cache.yaml", to: str = "", force: bool = False, dry_run: bool = False, jobs: int = 16) -> Report:
+    """Push the local mirror into the registry, as images that stock Spack installs and podman runs."""
+    return pipeline.push(pipeline.open_workspace(config), to, force=force, dry_run=dry_run, jobs=jobs)
+
+
+@task(help={"config": CONFIG, "to": TO, "full": "read every tag again", "jobs": "requests at once"})
+@reporting
+def index(_: Context, config: str = "cache.yaml", to: str = "", full: bool = False, jobs: int = 16) -> Report:
+    """Bring the catalog and Spack's index up to what the registry holds."""
+    return pipeline.index(pipeline.open_workspace(config), to, full=full, jobs=jobs)
+
+
+@task(help={"config": CONFIG, "to": TO, "out": "folder of the site (default: var/site)"})
+@reporting
+def render(_: Context, config: str = "cache.yaml", to: str = "", out: str = "") -> Report:
+    """Render the website and the API from the catalog."""
+    return pipeline.render(pipeline.open_workspace(config), to, out)
+
+
+@task(help={"config": CONFIG, "port": "port on 127.0.0.1; 0 takes a free one", "out": "folder of the site (default: var/site)"})
+@reporting
+def serve(_: Context, config: str = "cache.yaml", port: int = 8000, out: str = "") -> None:
+    """Show the rendered site on this machine."""
+    pipeline.serve(pipeline.open_workspace(config), port, out)
+
+
+@task(help={"config": CONFIG, "to": TO, "jobs": "requests at once"})
+@reporting
+def verify(_: Context, config: str = "cache.yaml", to: str = "", jobs: int = 16) -> Report:
+    """Check every digest, spec and closure of the registry, its catalog and its index."""
+    return pipeline.verify(pipeline.open_workspace(config), to, jobs=jobs)
+
+
+@task(
+    iterable=["spec"],
+    help={
+        "spec": "what to build; may be repeated (default: the stack's specs)",
+        "config": CONFIG,
+        "stack": STACK,
+        "spack": SPACK,
+        "to": TO,
+    },
+)
+@reporting
+def cache(_: Context, spec: list[str], config: str = "cache.yaml", stack: str = "", spack: str = "", to: str = "") -> Report:
+    """The whole road: install, build, push, index, render, verify."""
+    return pipeline.cache(pipeline.open_workspace(config), spec, stack, spack, to)
+
+
+@task(help={"spack": SPACK})
+@reporting
+def demo(_: Context, spack: str = "") -> Report:
+    """The whole road on the example packages, then what to try next."""
+    return pipeline.demo(spack)
+
+
+@task(help={"out": "the file to write"})
+@reporting
+def schema(_: Context, out: str = "docs/reference/cache.schema.json") -> Report:
+    """Write the JSON Schema of cache.yaml, which editors use."""
+    return pipeline.write_schema(Path(out))
