@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -158,7 +159,7 @@ def parse_location(text: str, *, folder: Path) -> Location:
         directory = text.removeprefix("oci-layout:")
         if not directory or "\0" in directory:
             raise UsageError(f"{text!r} names no directory", hint=hint)
-        return LayoutLocation(path=folder / directory)
+        return LayoutLocation(path=Path(os.path.normpath(folder / directory)))
     scheme, separator, rest = text.partition("://")
     host, _, repository = rest.partition("/")
     if scheme not in ("oci", "oci+http") or not separator:

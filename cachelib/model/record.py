@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -120,8 +121,10 @@ def apply_environment(changes: tuple[EnvChange, ...], env: MutableMapping[str, s
             case "unset":
                 env.pop(name, None)
             case "prepend_path":
-                env[name] = sep.join([value, *([held] if held else [])])
-            case "append_path" | "append_flags":
+                env[name] = sep.join([posixpath.normpath(value), *([held] if held else [])])
+            case "append_path":
+                env[name] = sep.join([*([held] if held else []), posixpath.normpath(value)])
+            case "append_flags":
                 env[name] = sep.join([*([held] if held else []), value])
             case "remove_flags":
                 env[name] = sep.join(flag for flag in held.split(sep) if flag != value) if held else ""

@@ -55,6 +55,22 @@ class Lock:
         return tuple(node for node in ordered.values() if not node.external)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """What became of a build: an outcome per spec, the requests that were refused, and how many entries are new."""
+
+    outcomes: Mapping[str, BuildOutcome]
+    nodes: Mapping[str, Node]
+    rejected: tuple[Rejected, ...]
+    mirror: str
+    written: int
+
+    def not_built(self) -> frozenset[str]:
+        """The names of packages and requests that should be there and aren't."""
+        missing = {self.nodes[h].name for h, outcome in self.outcomes.items() if isinstance(outcome, Failed | Skipped)}
+        return frozenset(missing | {rejection.request for rejection in self.rejected})
+
+
 def parse_lock(data: Mapping[str, Any]) -> Lock:
     """Read a spack.lock (lockfile versions 5 and later)."""
     try:
@@ -127,10 +143,11 @@ class InstallWatch:
             self.done.add(match["hash"])
             return f"installed {match['what'][:-25]}"
         if match := _ERROR.match(line):
-            message = match["message"].strip()
-            if "Package was not installed" not in message:
-                self.errors.setdefault(match["hash"], message)
-            return f"failed {match['what'][:-25]}"
+            if match["hash"] in self.errors:
+                return None
+            self.errors[match["hash"]] = match["message"].strip().rstrip(":")
+            self.done.add(match["hash"])
+            return f"FAILED {match['what'][:-25]}"
         if match := _GENERIC_ERROR.match(line):
             self._said = match["message"]
         return None

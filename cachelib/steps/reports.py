@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cachelib.model.errors import BuildError, CacheError, RegistryError, VerifyError
 from cachelib.model.outcome import (
-    BuildOutcome,
     Built,
     Failed,
     NotPushed,
     Present,
     Pushed,
     PushOutcome,
-    Rejected,
     Reused,
     Skipped,
 )
-from cachelib.model.spec import Node
+from cachelib.steps.building import BuildResult
 from cachelib.steps.indexing import Indexed
 from cachelib.steps.pushing import PushPlan
 from cachelib.steps.verifying import Verified
 
+#: Of what went well, this many lines are printed.
+SHOWN = 40
 #: Of a failed build's errors, this many lines are printed; the whole log is kept.
 ERROR_LINES = 8
 
@@ -54,18 +54,17 @@ def error_text(error: CacheError) -> str:
     return f"error: {error.message}" + (f"\n  hint: {error.hint}" if error.hint else "")
 
 
-def build_report(
-    outcomes: Mapping[str, BuildOutcome], nodes: Mapping[str, Node], rejected: Sequence[Rejected], mirror: str, written: int
-) -> Report:
+def build_report(result: BuildResult) -> Report:
     """What was built, what failed and why, what was not tried."""
     lines: list[str] = []
-    for h, outcome in outcomes.items():
-        label = nodes[h].label
+    well: list[str] = []
+    for h, outcome in result.outcomes.items():
+        label = result.nodes[h].label
         match outcome:
             case Built():
-                lines.append(f"  built    {label} in {outcome.seconds:.1f} s")
+                well.append(f"  built    {label} in {outcome.seconds:.1f} s")
             case Reused():
-                lines.append(f"  reused   {label} ({outcome.source})")
+                well.append(f"  reused   {label} ({outcome.source})")
             case Failed():
                 lines.append(f"  FAILED   {label} in phase {outcome.phase}: {outcome.message}")
                 lines += [f"             {line}" for line in outcome.error_lines[:ERROR_LINES]]
@@ -73,16 +72,15 @@ def build_report(
             case Skipped():
                 because = f": {outcome.because_of}" if outcome.because_of else ""
                 lines.append(f"  skipped  {label}, {outcome.reason}{because}")
-    for rejection in rejected:
+    for rejection in result.rejected:
         lines.append(f"  REJECTED {rejection.request!r}:")
         lines += [f"             {line}" for line in rejection.reason.splitlines()]
         lines.append(f"             hint: {rejection.hint}")
-    counts = Counter(type(outcome).__name__.lower() for outcome in outcomes.values())
-    counts["rejected"] = len(rejected)
+    counts = Counter(type(outcome).__name__.lower() for outcome in result.outcomes.values())
+    counts["rejected"] = len(result.rejected)
     total = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "nothing to build"
-    bad = counts["failed"] + counts["skipped"] + counts["rejected"]
-    lines.append(f"build: {total}; {written} new in the mirror {mirror}")
-    return Report(lines=tuple(lines), exit_code=BuildError.exit_code if bad else 0)
+    lines.append(f"build: {total}; {result.written} new in the mirror {result.mirror}")
+    return Report(lines=(*_some(well), *lines), exit_code=BuildError.exit_code if result.not_built() else 0)
 
 
 def plan_report(plan: PushPlan, where: str) -> Report:
@@ -93,19 +91,18 @@ def plan_report(plan: PushPlan, where: str) -> Report:
 
 def push_report(outcomes: Mapping[str, PushOutcome], labels: Mapping[str, str], where: str) -> Report:
     """What was sent, what was there, what failed."""
-    lines, sent = [], 0
-    for h, outcome in outcomes.items():
-        match outcome:
-            case Pushed():
-                sent += outcome.sent
-                lines.append(f"  pushed   {labels[h]} as {outcome.digest}")
-            case NotPushed():
-                lines.append(f"  FAILED   {labels[h]}: {outcome.reason}")
-            case Present():
-                pass
+    pushed = [f"  pushed   {labels[h]} as {outcome.digest}" for h, outcome in outcomes.items() if isinstance(outcome, Pushed)]
+    failed = [f"  FAILED   {labels[h]}: {outcome.reason}" for h, outcome in outcomes.items() if isinstance(outcome, NotPushed)]
+    lines = [*_some(pushed), *failed]
+    sent = sum(outcome.sent for outcome in outcomes.values() if isinstance(outcome, Pushed))
     counts = Counter(type(outcome) for outcome in outcomes.values())
     lines.append(f"push: {counts[Pushed]} pushed ({sent} bytes), {counts[Present]} present, {counts[NotPushed]} failed, to {where}")
     return Report(lines=tuple(lines), exit_code=RegistryError.exit_code if counts[NotPushed] else 0)
+
+
+def _some(lines: list[str]) -> list[str]:
+    """The first lines of many, and how many more there are: nobody reads ten thousand."""
+    return lines if len(lines) <= SHOWN else [*lines[:SHOWN], f"  ... and {len(lines) - SHOWN} more"]
 
 
 def index_report(indexed: Indexed, where: str) -> Report:

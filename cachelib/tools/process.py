@@ -53,17 +53,18 @@ def run(
     except OSError as error:
         raise CacheError(f"{command[0]} can't be started: {error.strerror}", hint=f"is {command[0]} installed?") from None
     lines: list[str] = []
-    try:
-        for line in process.stdout or ():
-            line = line.rstrip("\n")
-            lines.append(line)
-            del lines[:-KEPT_LINES]
-            if on_line is not None:
-                on_line(line)
-        return Finished(code=process.wait(), lines=tuple(lines))
-    except BaseException:
-        _end(process)
-        raise
+    with process:
+        try:
+            for line in process.stdout or ():
+                line = line.rstrip("\n")
+                lines.append(line)
+                del lines[:-KEPT_LINES]
+                if on_line is not None:
+                    on_line(line)
+            return Finished(code=process.wait(), lines=tuple(lines))
+        except BaseException:
+            _end(process)
+            raise
 
 
 def _end(process: subprocess.Popen[str]) -> None:

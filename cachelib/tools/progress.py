@@ -10,35 +10,33 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-#: Without a terminal, a step of more items than this says a line at most this often (seconds).
-_MANY, _SECONDS = 50, 5.0
+#: Without a terminal, a step that says nothing else says how far it is after this many seconds.
+_SECONDS = 5.0
 
 
 class PlainProgress:
-    """Lines, for logs: every item of a short step, a line every few seconds of a long one."""
+    """Lines, for logs: that a step began, and every few seconds how far it is."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._total = self._done = 0
-        self._what = ""
         self._said = 0.0
 
     def start(self, what: str, total: int) -> None:
         """A step begins."""
-        self._what, self._total, self._done, self._said = what, total, 0, 0.0
+        self._total, self._done = total, 0
         if total:
             self.say(f"{what}: {total}")
 
     def advance(self, item: str) -> None:
         """One item is done."""
         self._done += 1
-        now = time.monotonic()
-        if self._total <= _MANY or now - self._said >= _SECONDS or self._done == self._total:
-            self._said = now
+        if time.monotonic() - self._said >= _SECONDS:
             self.say(f"[{self._done}/{self._total}] {item}")
 
     def say(self, line: str) -> None:
         """A line of its own."""
+        self._said = time.monotonic()
         print(line, file=self._out, flush=True)
 
     def finish(self) -> None:

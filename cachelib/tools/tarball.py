@@ -66,25 +66,29 @@ def inspect_tarball(path: Path, blob: BlobRecord, label: str) -> TarballInfo:
 def _inspect(file: IO[bytes], blob: BlobRecord) -> TarballInfo:
     compressed = _HashingReader(file)
     # The buffer feeds the inflater in blocks; igzip is several times faster than zlib.
-    inflated = _HashingReader(igzip.IGzipFile(fileobj=io.BufferedReader(compressed, BLOCK)))  # type: ignore[no-untyped-call]
     prefix, folders = "", set()
-    with tarfile.open(fileobj=io.BufferedReader(inflated, BLOCK), mode="r|") as tar:
-        for member in tar:
-            name = member.name.strip("/")
-            if name.endswith(_MARK):
-                prefix = name.removesuffix(_MARK)
-            elif member.isdir() and name.endswith(_FOLDERS):
-                folders.add(name)
-            tar.members = []  # type: ignore[attr-defined]  # tarfile remembers every member otherwise
-    inflated.drain()
-    compressed.drain()
+    with (
+        igzip.IGzipFile(fileobj=io.BufferedReader(compressed, BLOCK)) as inflater,  # type: ignore[no-untyped-call]
+        _HashingReader(inflater) as inflated,
+    ):
+        with tarfile.open(fileobj=io.BufferedReader(inflated, BLOCK), mode="r|") as tar:
+            for member in tar:
+                name = member.name.strip("/")
+                if name.endswith(_MARK):
+                    prefix = name.removesuffix(_MARK)
+                elif member.isdir() and name.endswith(_FOLDERS):
+                    folders.add(name)
+                tar.members = []  # type: ignore[attr-defined]  # tarfile remembers every member otherwise
+        inflated.drain()
+        compressed.drain()
+        diff_id, uncompressed = inflated.digest(), inflated.count
     if compressed.digest() != blob.digest or compressed.count != blob.size:
         raise ValueError(f"its tarball should be {blob.digest} of {blob.size} bytes, but is {compressed.digest()} of {compressed.count}")
     return TarballInfo(
         digest=blob.digest,
         size=blob.size,
-        diff_id=inflated.digest(),
-        uncompressed=inflated.count,
+        diff_id=diff_id,
+        uncompressed=uncompressed,
         prefix=f"/{prefix}" if prefix else "",
         directories=tuple(folder for folder in _FOLDERS if prefix and f"{prefix}/{folder}" in folders),
     )

@@ -1,0 +1,51 @@
+"""Several steps in a row: the whole road, for a spec and for the examples."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+
+from cachelib.model.errors import InstallError
+from cachelib.pipeline.build import build, install, run_build
+from cachelib.pipeline.publish import index, push, render, verify
+from cachelib.pipeline.workspace import EXAMPLES, PROJECT, Workspace, open_workspace
+from cachelib.steps import reports
+from cachelib.steps.reports import Report
+
+
+def cache(ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "", to: str = "") -> Report:
+    """The whole road: install, build, push, index, render, verify. A failed build doesn't keep the rest from going out."""
+    built = build(ws, specs, stack_name, spack_root)
+    return reports.join([built, push(ws, to), index(ws, to), render(ws, to), verify(ws, to)])
+
+
+def demo(spack_root: str = "") -> Report:
+    """The whole road on the examples; where there is no Spack, from the mirror that ships with them."""
+    ws = open_workspace(str(EXAMPLES / "cache.yaml"), var=str(PROJECT / "var" / "demo"), shared=str(PROJECT / "var"))
+    try:
+        install(ws, spack_root=spack_root)
+    except InstallError as error:
+        ws.progress.say(f"No Spack here ({error.message.splitlines()[0]}), so this walks on with the mirror in examples/mirror.")
+        (image,) = ws.images()
+        shutil.copytree(EXAMPLES / "mirror", ws.mirror(image).root, dirs_exist_ok=True)
+        built = Report(lines=(f"build: left out; {ws.mirror(image).root} is a copy of examples/mirror",))
+    else:
+        result = run_build(ws, spack_root=spack_root)
+        built = reports.build_report(result)
+        if result.not_built() == {"broken-clock"}:
+            note = "  (broken-clock fails on purpose: a failure is reported, and the rest goes out)"
+            built = Report(lines=(*built.lines, note))
+    road = reports.join([built, push(ws), index(ws), render(ws), verify(ws)])
+    return Report(lines=(*road.lines, *_what_next(ws)), exit_code=road.exit_code)
+
+
+def _what_next(ws: Workspace) -> Iterator[str]:
+    (image,) = ws.images()
+    yield ""
+    yield "The cache is whole. Look at its site:"
+    yield f"  {ws.var / 'site' / 'index.html'}"
+    yield "Install from it with any Spack 1.x:"
+    yield f"  spack mirror add --unsigned demo file://{ws.mirror(image).root}"
+    yield "  spack buildcache list --allarch"
+    yield "Build and publish something of your own:"
+    yield "  nox -s cache -- --spec bzip2"

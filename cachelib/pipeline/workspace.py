@@ -1,0 +1,90 @@
+"""What a task works on: settings, folders, environment, taken in once."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cachelib.model.config import Settings, Stack
+from cachelib.model.errors import UsageError
+from cachelib.model.oci import LayoutLocation, Location, RegistryLocation, parse_location
+from cachelib.model.ports import Progress, Repository
+from cachelib.tools.config_file import read_settings
+from cachelib.tools.credentials import find_credentials
+from cachelib.tools.layout import LayoutRepository
+from cachelib.tools.mirror import DiskMirror
+from cachelib.tools.progress import make_progress
+from cachelib.tools.registry import RegistryRepository
+
+#: The checkout of this project: templates, examples and schemas lie there.
+PROJECT = Path(__file__).resolve().parents[2]
+EXAMPLES = PROJECT / "examples"
+#: Requests to a registry that are under way at once.
+JOBS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """Everything outside that a task depends on, taken in once.
+
+    `folder` holds cache.yaml; `var` takes what tasks make; `shared` takes Spack checkouts and their caches.
+    """
+
+    settings: Settings
+    folder: Path
+    var: Path
+    shared: Path
+    env: Mapping[str, str]
+    home: Path
+    machine: str
+    progress: Progress
+
+    def stack(self, name: str) -> tuple[str, Stack]:
+        """The stack of a name, or the default one; raise UsageError naming those there are."""
+        name = name or self.settings.default_stack
+        if name not in self.settings.stacks:
+            raise UsageError(f"there is no stack {name!r}", hint=f"cache.yaml has: {', '.join(self.settings.stacks)}")
+        return name, self.settings.stacks[name]
+
+    def images(self) -> dict[str, tuple[str, Stack]]:
+        """The images of all stacks, each with the first stack that publishes into it."""
+        found: dict[str, tuple[str, Stack]] = {}
+        for name, stack in self.settings.stacks.items():
+            found.setdefault(stack.image_name, (name, stack))
+        return found
+
+    def mirror(self, image: str) -> DiskMirror:
+        """The local mirror of an image."""
+        return DiskMirror(self.var / "mirror" / image)
+
+    def location(self, to: str) -> Location:
+        """The registry: as told on the command line (relative to here), or as in cache.yaml (relative to it)."""
+        return parse_location(to or self.settings.registry, folder=Path.cwd() if to else self.folder)
+
+    def repository(self, location: Location) -> Repository:
+        """The repository at a location, with the credentials that are found for it."""
+        match location:
+            case LayoutLocation():
+                return LayoutRepository(location)
+            case RegistryLocation():
+                return RegistryRepository(location, find_credentials(location.host, self.env, self.home), connections=JOBS)
+
+
+def open_workspace(config: str = "cache.yaml", var: str = "", shared: str = "") -> Workspace:
+    """Read cache.yaml and look around; raise ConfigError."""
+    path = Path(config).resolve()
+    place = Path(var).resolve() if var else path.parent / "var"
+    return Workspace(
+        settings=read_settings(path),
+        folder=path.parent,
+        var=place,
+        shared=Path(shared).resolve() if shared else place,
+        env=dict(os.environ),
+        home=Path.home(),
+        machine=platform.machine(),
+        progress=make_progress(sys.stdout, ci=bool(os.environ.get("CI"))),
+    )

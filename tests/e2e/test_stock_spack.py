@@ -1,0 +1,92 @@
+"""Stock Spack of several lines lists and installs what was published, by every road, on a wiped store."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cachelib import pipeline
+from cachelib.steps.reports import Report
+from cachelib.tools.mirror import DiskMirror
+from cachelib.tools.site import serving
+from tests.e2e.conftest import Client
+
+
+def hashes(mirror: Path) -> dict[str, str]:
+    return {entry.spec.root.name: entry.hash for entry in DiskMirror(mirror).entries()}
+
+
+def program(client: Client, name: str) -> str:
+    """Find an installed program; its prefix is none that it was built for."""
+    (path,) = (client.home / "opt").glob(f"**/bin/{name}")
+    return str(path)
+
+
+def install_and_run(client: Client, mirror: Path) -> None:
+    found = hashes(mirror)
+    listed = client.run("buildcache", "list", "--allarch", "--very-long")
+    for name in ("sundial", "libsundial", "moonphase", "py-almanac", "almanac-data"):
+        assert found[name] in listed, f"{name} is not listed"
+    assert "broken-clock" not in listed
+    client.run("install", "--use-buildcache", "only", "--no-check-signature", *(f"/{found[n]}" for n in ("sundial", "py-almanac")))
+    said = subprocess.run([program(client, "sundial"), "52", "172"], text=True, capture_output=True, check=True).stdout
+    assert said == "16.50 hours of daylight\n"
+    said = subprocess.run([program(client, "almanac"), "2026-03-14"], text=True, capture_output=True, check=True).stdout
+    assert said == "2026-03-14: day 73, 19.7% of the year gone, Pi Day\n"
+
+
+def test_from_the_registry(client: Client, published: str, mirror: Path) -> None:
+    client = dataclasses.replace(client, mirrors={"cache": published})
+    install_and_run(client, mirror)
+
+
+def test_from_the_mirror(client: Client, mirror: Path) -> None:
+    install_and_run(dataclasses.replace(client, mirrors={"cache": mirror.as_uri()}), mirror)
+
+
+def test_split_serving(
+    client: Client, published: str, mirror: Path, workspace: pipeline.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The site alone tells what there is, the registry alone has the bytes."""
+    import threading
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(client.certificates.authority))
+    pipeline.render(workspace, published.removesuffix("/v1.1"), out=str(tmp_path / "site"))
+    with serving(tmp_path / "site", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        site = f"http://127.0.0.1:{server.server_port}/v1.1"
+        # By plain http Spack never reads a registry's index, so what is listed comes from the site.
+        install_and_run(dataclasses.replace(client, mirrors={"index": site, "cache": published}), mirror)
+        server.shutdown()
+
+
+def test_spacks_own_index_of_what_was_pushed(client: Client, published: str) -> None:
+    """Spack's update-index reads every image of ours, and finds what our index says."""
+    client = dataclasses.replace(client, mirrors={"cache": published})
+    ours = index_of(client, published)
+    client.run("buildcache", "update-index", "cache")
+    theirs = index_of(client, published)
+    assert theirs == ours
+
+
+def index_of(client: Client, published: str) -> dict[str, object]:
+    import requests
+
+    base = published.replace("oci://", "https://").replace("/owner/", "/v2/owner/")
+    verify = str(client.certificates.authority)
+    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    manifest = requests.get(f"{base}/manifests/index.spack", headers=accept, verify=verify, timeout=30).json()
+    blob = requests.get(f"{base}/blobs/{manifest['layers'][0]['digest']}", verify=verify, timeout=30).content
+    found: dict[str, object] = json.loads(blob)
+    return found
+
+
+def test_the_report_names_the_failure(built: Report) -> None:
+    assert built.exit_code == 5
+    assert "FAILED   broken-clock@0.1" in built.text
+    assert "no_such_variable" in built.text
+    assert "7 new in the mirror" in built.text

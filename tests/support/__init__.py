@@ -1,0 +1,1 @@
+"""What tests stand on: real registries, one that misbehaves, specs made by rule."""
