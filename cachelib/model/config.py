@@ -185,10 +185,10 @@ def from_data(cls: Any, data: Any) -> Any:
     origin = get_origin(cls)
     if origin is tuple:
         return tuple(data)
-    if cls is not Any and origin is not None and issubclass(origin, Mapping):
-        return {key: from_data(get_args(cls)[1], value) for key, value in data.items()}
     if origin is Literal:
         return str(data).lower() if isinstance(data, bool) else data
+    if cls is not Any and origin is not None and issubclass(origin, Mapping):
+        return {key: from_data(get_args(cls)[1], value) for key, value in data.items()}
     return data
 
 

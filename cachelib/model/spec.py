@@ -106,6 +106,8 @@ def parse_spec(data: object) -> ConcreteSpec:
     if not isinstance(raw_nodes, list) or not raw_nodes:
         raise FormatError("`spec.nodes` holds no node")
     parsed = [parse_node(raw) for raw in raw_nodes]
+    if parsed[0].external:
+        raise FormatError(f"{parsed[0].label} is an external: it has no binary")
     nodes = {node.hash: node for node in parsed}
     for node in parsed:
         for edge in node.dependencies:
@@ -123,6 +125,10 @@ def parse_node(raw: object) -> Node:
         raise FormatError(f"the version of {name} climbs out of its folder: {version!r}")
     arch = _mapping(node.get("arch"), f"`arch` of {name}")
     target = arch.get("target", "")
+    if "compiler" in node:
+        compiler = _mapping(node["compiler"], f"`compiler` of {name}")
+        _checked(compiler.get("name"), _NAME, f"compiler of {name}")
+        _checked(compiler.get("version"), _VERSION, f"compiler version of {name}")
     return Node(
         name=name,
         version=version,
@@ -209,12 +215,14 @@ def _edges(node: Mapping[str, Any], name: str) -> Iterator[Edge]:
         other = _checked(edge.get("name"), _NAME, f"name of a dependency of {name}")
         # Format 5 nests deptypes and virtuals under `parameters`; format 4 has `type` beside the name.
         parameters = _mapping(edge.get("parameters", {}), f"`parameters` of a dependency of {name}")
-        deptypes = parameters.get("deptypes", edge.get("type", ()))
+        deptypes, virtuals = parameters.get("deptypes", edge.get("type", [])), parameters.get("virtuals", [])
+        if not isinstance(deptypes, list) or not isinstance(virtuals, list):
+            raise FormatError(f"the dependency of {name} on {other} has no lists of deptypes and virtuals")
         yield Edge(
             name=other,
             hash=check_hash(edge.get("hash"), other),
             deptypes=frozenset(map(str, deptypes)),
-            virtuals=tuple(map(str, parameters.get("virtuals", ()))),
+            virtuals=tuple(map(str, virtuals)),
         )
 
 

@@ -17,7 +17,6 @@ from cachelib.model.spec import Node, parse_node
 from cachelib.steps.targets import choose_target
 
 _INSTALLING = re.compile(r"==> Installing (?P<what>\S+-(?P<hash>[a-z2-7]{32}))(?: \[(?P<at>\d+)/(?P<of>\d+)\])?")
-_PHASE = re.compile(r"==> (?P<name>\S+): Executing phase: '(?P<phase>[\w-]+)'")
 _DONE = re.compile(r"\[\+\] \S*/(?P<what>[^/\s]+-(?P<hash>[a-z2-7]{32}))$")
 _ERROR = re.compile(r"==> Error: (?P<what>\S+-(?P<hash>[a-z2-7]{32})): (?P<message>.*)")
 _GENERIC_ERROR = re.compile(r"==> Error: (?P<message>.*)")
@@ -120,25 +119,18 @@ def lock_key(stack: Stack, environment: str, detected: bytes, recipes: str) -> s
 
 @dataclass(slots=True)
 class InstallWatch:
-    """Follows the output of `spack install`: which specs it began, in which phase they were, what it said of their ends."""
+    """Follows the output of `spack install`: which specs it began, and what it said of their ends."""
 
     attempted: set[str] = field(default_factory=set)
     done: set[str] = field(default_factory=set)
-    phases: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
-    _names: dict[str, str] = field(default_factory=dict)
     _said: str = ""
 
     def line(self, line: str) -> str | None:
         """Take one line; return what a person should hear of it, if anything."""
         if match := _INSTALLING.match(line):
             self.attempted.add(match["hash"])
-            self._names[match["what"].rsplit("-", 2)[0]] = match["hash"]
             return f"building {match['what'][:-25]}"
-        if match := _PHASE.match(line):
-            if h := self._names.get(match["name"]):
-                self.phases[h] = match["phase"]
-            return None
         if match := _DONE.search(line):
             self.done.add(match["hash"])
             return f"installed {match['what'][:-25]}"
@@ -188,7 +180,8 @@ def classify(
             outcomes[node.hash] = Skipped(reason="a dependency failed", because_of=because)
         elif node.hash in watch.attempted or node.hash in watch.errors:
             outcomes[node.hash] = Failed(
-                phase=watch.phases.get(node.hash, "fetch"),
+                # Without a log it never came to a phase: its sources were not to be had.
+                phase=str(facts.get("phase") or ("stage" if facts.get("log") else "fetch")),
                 message=watch.errors.get(node.hash, watch.last_error or "Spack did not say why"),
                 error_lines=tuple(map(str, facts.get("errors", ()))),
                 log=str(facts.get("log", "")),

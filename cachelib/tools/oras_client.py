@@ -26,6 +26,8 @@ from cachelib.tools.files import BLOCK
 
 #: Seconds to wait for a connection, and for the next bytes of an answer.
 TIMEOUT = (15.0, 120.0)
+#: Bytes that are read of what an error says.
+ERROR_LIMIT = 65536
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 # ghcr.io answers so now and then to uploads that are right (distribution-spec, Error Codes).
 _TEMPORARY_CODES = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "MANIFEST_BLOB_UNKNOWN", "TOOMANYREQUESTS"})
@@ -111,7 +113,7 @@ class _Auth(TokenAuth):  # type: ignore[misc]
         """Return headers to try again with; raise RegistryError where trying again would not help."""
         reading = original.request.method in ("GET", "HEAD")
         where = f"{original.request.method} {plain_url(original.request.url or '')}"
-        original.close()
+        _settle(original)
         with self._lock:
             sent = original.request.headers.get("Authorization")
             if not (self.token and sent != self.token):  # else another thread has renewed it meanwhile
@@ -180,6 +182,7 @@ class _Adapter(HTTPAdapter):
 def _error(where: str, response: requests.Response) -> RegistryError:
     """Make an error of an answer: the registry's own code and words, and what to do about it."""
     status, code, words = response.status_code, "", ""
+    _settle(response)
     try:
         first = response.json()["errors"][0]
         code, words = str(first.get("code", "")), str(first.get("message", ""))
@@ -203,6 +206,16 @@ _HINTS = {
     404: "does the repository exist, and is it public?",
     413: "the registry takes no layer of this size",
 }
+
+
+def _settle(response: requests.Response) -> None:
+    """Read what an error says, up to a bound, and give the connection back."""
+    if not response._content:
+        try:
+            response._content = response.raw.read(ERROR_LIMIT, decode_content=True)
+        except (urllib3.exceptions.HTTPError, OSError):
+            response._content = b""
+        response.close()
 
 
 def _seconds(retry_after: str | None) -> float | None:

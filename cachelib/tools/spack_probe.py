@@ -62,6 +62,7 @@ def describe_spec(spec):
     else:
         described["log"] = package.log_path if os.path.exists(package.log_path) else ""
         described["errors"] = errors_in(described["log"])
+        described["phase"] = last_phase(described["log"])
     return described
 
 
@@ -101,6 +102,15 @@ def errors_in(log):
     with open(log, encoding="utf-8", errors="replace") as stream:
         errors, _ = parse_log_events(stream, context=0, jobs=1)
     return [f"{event.line_no}: {event.text.strip()}" for event in errors[:20]]
+
+
+def last_phase(log):
+    """The phase that a build log breaks off in."""
+    if not log:
+        return ""
+    with open(log, encoding="utf-8", errors="replace") as stream:
+        phases = re.findall(r"^==> \S+: Executing phase: '([\w-]+)'", stream.read(), re.MULTILINE)
+    return phases[-1] if phases else ""
 
 
 def read_json(path):

@@ -1,0 +1,176 @@
+"""What a build did, told from Spack's output (as it was printed by Spack 1.1.0) and from what is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cachelib.model.config import PackagesPin, SpackPin, Stack
+from cachelib.model.errors import BuildError
+from cachelib.model.outcome import Built, Failed, Phase, Reused, Skipped
+from cachelib.model.record import EnvChange, Origin, Record, apply_environment, parse_record
+from cachelib.steps import building
+from cachelib.steps.building import InstallWatch, Lock, classify, environment_yaml, parse_lock, rejection, to_mirror
+from tests.support.mirrors import make_node
+
+LIB, TOOL = make_node("lib"), make_node("tool")
+APP = make_node("app", dependencies=[LIB])
+TOP = make_node("top", dependencies=[APP, TOOL])
+NODES = {node["name"]: node for node in (LIB, TOOL, APP, TOP)}
+
+
+def lock() -> Lock:
+    return parse_lock({
+        "roots": [{"hash": TOP["hash"], "spec": "top"}],
+        "concrete_specs": {node["hash"]: {key: value for key, value in node.items() if key != "hash"} for node in NODES.values()},
+    })  # fmt: skip
+
+
+def facts(installed: set[str], cached: set[str] = frozenset()) -> dict[str, dict[str, Any]]:  # type: ignore[assignment]
+    return {
+        node["hash"]: {
+            "installed": name in installed,
+            "times": {"total": 2.5, "cache": name in cached, "phases": [{"name": "install", "path": "install", "seconds": 2.0}]},
+            "package": {"redistributable": name != "tool"},
+            "errors": ["7: error: no"] if name == "app" else [],
+            "log": "/stage/app/log" if name == "app" else "",
+            "phase": "build" if name == "app" else "",
+        }
+        for name, node in NODES.items()
+    }
+
+
+def watched(*lines: str) -> InstallWatch:
+    watch = InstallWatch()
+    for line in lines:
+        watch.line(line)
+    return watch
+
+
+def begin(name: str) -> str:
+    return f"==> Installing {name}-1.0-{NODES[name]['hash']} [1/4]"
+
+
+def outcomes(watch: InstallWatch, installed: set[str], cached: set[str] = frozenset(), before: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
+    found = classify(lock(), facts(installed, cached), watch, frozenset(NODES[name]["hash"] for name in before))
+    return {name: found[node["hash"]] for name, node in NODES.items()}
+
+
+def test_dependencies_come_first() -> None:
+    names = [node.name for node in lock().buildable()]
+    assert names.index("lib") < names.index("app") < names.index("top")
+    assert names.index("tool") < names.index("top")
+
+
+def test_all_kinds_of_outcomes() -> None:
+    watch = watched(
+        begin("app"),
+        f"==> Error: app-1.0-{APP['hash']}: ProcessError: Command exited with status 1:",
+        f"==> Error: app-1.0-{APP['hash']}: Package was not installed",
+    )
+    assert outcomes(watch, {"lib", "tool"}, cached={"tool"}, before={"lib"}) == {
+        "lib": Reused(source="install tree"),
+        "tool": Reused(source="build cache"),
+        "app": Failed(
+            phase="build", message="ProcessError: Command exited with status 1", error_lines=("7: error: no",), log="/stage/app/log"
+        ),
+        "top": Skipped(reason="a dependency failed", because_of=f"app@1.0/{APP['hash'][:7]}"),
+    }
+
+
+def test_built_with_its_phases() -> None:
+    found = outcomes(watched(begin("lib")), {"lib", "tool", "app", "top"})
+    assert found["lib"] == Built(seconds=2.5, phases=(Phase(name="install", seconds=2.0),))
+
+
+def test_a_chain_of_skips_names_its_first_cause() -> None:
+    watch = watched(begin("lib"), f"==> Error: lib-1.0-{LIB['hash']}: FetchError: All fetchers failed")
+    found = outcomes(watch, {"tool"})
+    assert found["lib"] == Failed(phase="fetch", message="FetchError: All fetchers failed")
+    assert found["app"] == found["top"] == Skipped(reason="a dependency failed", because_of=f"lib@1.0/{LIB['hash'][:7]}")
+
+
+def test_a_killed_install_is_no_failure_of_what_it_did_not_reach() -> None:
+    found = outcomes(watched("==> Error: Keyboard interrupt"), {"lib"})
+    assert found["app"] == Skipped(reason="Keyboard interrupt")
+
+
+def test_what_a_person_hears() -> None:
+    watch = InstallWatch()
+    said = [
+        watch.line(line)
+        for line in (begin("lib"), "noise", "[+] /usr (external gcc-12.2.0-" + "a" * 32 + ")", f"[+] /s/[padded]/x/lib-1.0-{LIB['hash']}")
+    ]
+    assert said == [f"building lib-1.0-{LIB['hash'][:7]}", None, None, f"installed lib-1.0-{LIB['hash'][:7]}"]
+    failure = f"==> Error: lib-1.0-{LIB['hash']}: no"
+    assert (watch.line(failure), watch.line(failure)) == (f"FAILED lib-1.0-{LIB['hash'][:7]}", None)
+
+
+def test_the_mirror_gets_what_is_installed_free_and_new() -> None:
+    every = {"lib", "tool", "app", "top"}
+    assert to_mirror(lock(), facts(every), [LIB["hash"]], frozenset({APP["hash"]})) == [TOP["hash"]]
+    assert to_mirror(lock(), facts(set()), [], frozenset()) == []
+
+
+def stack(**changes: Any) -> Stack:
+    pin = "a" * 40
+    return Stack(spack=SpackPin(version="v1.1.0", commit=pin), packages=PackagesPin(version="v2025.11.0", commit=pin), **changes)
+
+
+def test_the_environment_of_a_build() -> None:
+    made = environment_yaml(
+        stack(targets=("x86_64_v3", "aarch64"), compilers=("gcc@12",), config={"packages": {"all": {"variants": "~docs"}}}),
+        ["hdf5 +mpi"], machine="arm64", mirrors={"cache": "file:///m"}, given=None,
+    )["spack"]  # fmt: skip
+    assert made["specs"] == ["hdf5 +mpi"]
+    assert made["packages"]["all"] == {"require": ["target=aarch64"], "variants": "~docs"}
+    assert made["packages"]["c"] == {"require": [{"one_of": ["gcc@12"]}]}
+    assert made["mirrors"]["cache"] == {"url": "file:///m", "binary": True, "source": False, "signed": False}
+    assert made["concretizer"] == {"unify": "when_possible", "reuse": False}
+
+
+def test_a_given_environment_is_kept() -> None:
+    given = {"specs": ["zlib"], "view": True, "packages": {"mpi": {"require": "openmpi"}}, "mirrors": {"mine": "https://m"}}
+    made = environment_yaml(stack(unify="true"), ["bzip2"], machine="x86_64", mirrors={"cache": "file:///m"}, given=given)["spack"]
+    assert made["specs"] == ["zlib", "bzip2"]
+    assert made["packages"] == {"mpi": {"require": "openmpi"}}
+    assert set(made["mirrors"]) == {"mine", "cache"}
+    assert (made["view"], made["concretizer"]["unify"]) == (False, True)
+
+
+@pytest.mark.parametrize("data", [{}, {"roots": 1, "concrete_specs": {}}, {"roots": [{}], "concrete_specs": {}}])
+def test_no_lock(data: dict[str, Any]) -> None:
+    with pytest.raises(BuildError):
+        parse_lock(data)
+
+
+def test_rejections_carry_spacks_words_and_a_hint() -> None:
+    found = rejection("zlibb", "Package 'zlibb' not found.\n\nYou may need to run 'spack clean -m'.")
+    assert found.reason == "Package 'zlibb' not found.\nYou may need to run 'spack clean -m'."
+    assert "spack list" in found.hint
+
+
+def test_records_survive_a_round_trip() -> None:
+    for outcome in (
+        Built(seconds=1.0, phases=(Phase(name="a", seconds=1.0),)),
+        Reused(source="x"),
+        Failed(phase="b", message="m", error_lines=("1: e",)),
+        Skipped(reason="r"),
+    ):
+        node = lock().nodes[LIB["hash"]]
+        change = EnvChange(op="set", name="A", value="b")
+        record = building.make_record(node, outcome, {"package": {"license": "MIT", "maintainers": ["a"]}}, Origin(stack="s"))
+        record = Record(**{**{f: getattr(record, f) for f in record.__slots__}, "environment": (change,)})
+        assert parse_record(record.json()) == record
+
+
+def test_the_environment_changes_as_spack_does_it() -> None:
+    env = {"PATH": "/bin", "FLAGS": "-a -b"}
+    changes = (
+        EnvChange(op="prepend_path", name="PATH", value="/opt/x/bin/."), EnvChange(op="append_path", name="PATH", value="/last/"),
+        EnvChange(op="set", name="ROOT", value="/opt/x"), EnvChange(op="unset", name="GONE"), EnvChange(op="prepend_path", name="NEW", value="/n"),
+        EnvChange(op="append_flags", name="FLAGS", value="-c", separator=" "), EnvChange(op="remove_flags", name="FLAGS", value="-a", separator=" "),
+    )  # fmt: skip
+    apply_environment(changes, env)
+    assert env == {"PATH": "/opt/x/bin:/bin:/last", "ROOT": "/opt/x", "NEW": "/n", "FLAGS": "-b -c"}
