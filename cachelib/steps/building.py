@@ -209,7 +209,7 @@ def rejection(request: str, reason: str) -> Rejected:
     """A request that can't be built, with Spack's reason in a few lines and what to do."""
     lines = [line.rstrip() for line in reason.splitlines() if line.strip()]
     text = "\n".join(lines[:12])
-    if "not found" in text or "nknown" in text:
+    if "not found" in text:
         hint = "check the name (`spack list NAME`); a recipe of your own needs its repository in `repos:`"
     elif "syntax" in text.lower() or "unexpected" in text.lower():
         hint = "write it as after `spack install`, such as 'hdf5@1.14 +mpi ^openmpi'"

@@ -28,8 +28,8 @@ from cachelib.steps.targets import family
 PREFIX = "io.github.spack-build-cache."
 #: ghcr.io shows this many characters of a description and of a licence, and refuses more.
 DESCRIPTION_LIMIT, LICENSE_LIMIT = 512, 256
-# What Spack puts in the config of an image (spec.py / binary_distribution.py: CURRENT_BUILD_CACHE_LAYOUT_VERSION of OCI).
-_LAYOUT_VERSION = 2
+# What Spack puts in the config of an image (binary_distribution.py: CURRENT_BUILD_CACHE_LAYOUT_VERSION).
+_LAYOUT_VERSION = 3
 # Spack, user_environment.py, prefix_inspections.
 _INSPECTIONS = (
     ("bin", "PATH"), ("man", "MANPATH"), ("share/man", "MANPATH"), ("share/aclocal", "ACLOCAL_PATH"),

@@ -59,8 +59,8 @@ def _from_config(config: dict[str, Any], host: str, path: Path, env: Mapping[str
     auth = (config.get("auths") or {}).get(host) or {}
     if isinstance(auth, dict) and auth.get("auth"):
         try:
-            username, _, password = base64.b64decode(auth["auth"]).decode().partition(":")
-        except (binascii.Error, ValueError):
+            username, _, password = base64.b64decode(auth["auth"], validate=True).decode().partition(":")
+        except (binascii.Error, ValueError, TypeError):
             return None
         return Credentials(username=username, password=password, source=str(path))
     helper = (config.get("credHelpers") or {}).get(host) or config.get("credsStore")

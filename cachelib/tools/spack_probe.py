@@ -6,6 +6,7 @@
 Imports nothing of this library, and of Spack only what 1.0, 1.1 and develop share.
 """
 
+import difflib
 import json
 import os
 import re
@@ -24,8 +25,10 @@ def parse(requests):
             if not spec.name:
                 raise ValueError("it names no package")
             for node in spec.traverse():
-                if node.name and not spack.repo.PATH.is_virtual(node.name):
-                    spack.repo.PATH.get_pkg_class(node.fullname)
+                if node.name and not spack.repo.PATH.exists(node.name) and not spack.repo.PATH.is_virtual(node.name):
+                    close = difflib.get_close_matches(node.name, spack.repo.PATH.all_package_names(), n=3)
+                    advice = f"; did you mean {' or '.join(close)}?" if close else ""
+                    raise ValueError(f"package {node.name!r} is not found in any repository{advice}")
         except Exception as error:
             text = str(error) + "\n" + str(getattr(error, "long_message", None) or "")
             found[request] = re.sub(r"\x1b\[[0-9;]*m", "", text).strip()

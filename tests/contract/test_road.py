@@ -72,7 +72,7 @@ def test_the_whole_road(open_repository: Opener, tmp_path: Path) -> None:
     assert config["rootfs"]["diff_ids"] == [str(Digest.of(gzip.decompress(other.read_blob(layer)))) for layer in manifest.layers]
     assert config["binary_cache_checksum"] == {"hash_algorithm": "sha256", "hash": mirror["part3"].tarball.digest.hex}
     assert config["spec"]["nodes"][0] == nodes[3]
-    assert (config["architecture"], config["os"], config["buildcache_layout_version"]) == ("amd64", "linux", 2)
+    assert (config["architecture"], config["os"], config["buildcache_layout_version"]) == ("amd64", "linux", 3)
     path = next(item for item in config["config"]["Env"] if item.startswith("PATH="))
     # Nobody left a record, so the tarballs tell: the spec's own bin before those of what it needs.
     assert path.split(":")[0] == f"PATH=/opt/cache/part3-1.0-{nodes[3]['hash']}/bin"

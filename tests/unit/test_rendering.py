@@ -1,0 +1,214 @@
+"""The site: every page tells of its own package, the same input gives the same bytes, nothing hostile comes through."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import jsonschema
+import pytest
+
+from cachelib.model.catalog import Catalog, merge
+from cachelib.model.config import Site
+from cachelib.model.errors import RenderError
+from cachelib.steps.image import PREFIX
+from cachelib.steps.rendering import SiteImage, api_schema, render, version_key
+from cachelib.tools.site import MARKER, write_site
+from cachelib.tools.templates import JinjaTemplates, human_bytes
+from tests.support.mirrors import make_node
+from tests.unit.test_catalog import entry
+
+TEMPLATES = JinjaTemplates(Path(__file__).resolve().parents[2] / "templates")
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}\u202e"
+
+
+def annotated(node: dict[str, Any], annotations: Mapping[str, str], *below: dict[str, Any]) -> Any:
+    from dataclasses import replace
+
+    made, nodes = entry(node, *below)
+    return replace(made, annotations=annotations), nodes
+
+
+def site_of(*added: Any, site: Site | None = None) -> dict[str, bytes]:
+    image = SiteImage(
+        name="v1.1", mirror_url="oci://ghcr.io/o/r/v1.1", reference="ghcr.io/o/r/v1.1", catalog=merge(Catalog(), frozenset(), added)
+    )
+    return {path.as_posix(): data for path, data in render(site or Site(), [image], TEMPLATES)}
+
+
+def many() -> list[Any]:
+    """Twelve packages, three of them with several builds: the first generation paired eleven of twelve pages wrongly."""
+    library = make_node("zlib")
+    nodes = [make_node(f"package-{at}", f"1.{at}", dependencies=[library]) for at in range(11)]
+    more = [make_node("package-3", "1.10"), make_node("package-3", "1.9"), make_node("zlib", "develop")]
+    about = {"org.opencontainers.image.description": "Something", f"{PREFIX}build.seconds": "12.5"}
+    return [annotated(node, about, library) for node in nodes] + [annotated(library, about), *(annotated(node, about) for node in more)]
+
+
+class Page(HTMLParser):
+    """Links, ids and tags of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        self.ids.update(value for key, value in found.items() if key == "id" and value)
+        self.links += [str(found[key]) for key in ("href", "src") if key in found]
+
+
+def pages(files: dict[str, bytes]) -> dict[str, Page]:
+    return {path: Page(data.decode()) for path, data in files.items() if path.endswith(".html")}
+
+
+def test_every_page_is_about_its_own_package() -> None:
+    files = site_of(*many())
+    checked = 0
+    for path, data in files.items():
+        if match := re.fullmatch(r"packages/(.+)/index\.html", path):
+            api = json.loads(files[f"api/v1/packages/{match[1]}.json"])
+            assert api["name"] == match[1]
+            assert f"<h1>{match[1]}</h1>" in data.decode()
+            for build in api["builds"]:
+                assert build["name"] == match[1]
+                assert f'id="{build["hash"]}"' in data.decode()
+                assert build["reference"].endswith(f":{match[1]}-{build['version']}-{build['hash']}.spack")
+            checked += 1
+    assert checked == 12
+
+
+def test_every_body_of_the_api_fits_its_schema() -> None:
+    files = site_of(*many())
+    schema = json.loads(files["api/v1/schema.json"])
+    assert schema == api_schema()
+    validator = jsonschema.Draft202012Validator(schema)
+    bodies = [json.loads(data) for path, data in files.items() if path.startswith("api/v1/") and path != "api/v1/schema.json"]
+    assert len(bodies) == 14
+    for body in bodies:
+        validator.validate(body)
+    assert not validator.is_valid({**bodies[0], "meta": {"api": "2.0", "kind": "service"}})
+
+
+def test_counts_agree() -> None:
+    service = json.loads(site_of(*many())["api/v1/index.json"])
+    assert (service["packages"], service["builds"], service["images"][0]["builds"]) == (12, 15, 15)
+
+
+def test_the_same_bytes_in_any_order() -> None:
+    assert site_of(*many()) == site_of(*reversed(many()))
+
+
+def test_newest_version_first() -> None:
+    builds = json.loads(site_of(*many())["api/v1/packages/package-3.json"])["builds"]
+    assert [build["version"] for build in builds] == ["1.10", "1.9", "1.3"]
+    ordered = ["develop", "2.0", "1.10", "1.9.1", "1.9", "1.9-rc1", "a"]
+    assert sorted(ordered, key=version_key, reverse=True)[:4] == ordered[:4]
+
+
+def test_every_link_leads_somewhere() -> None:
+    files = site_of(*many(), site=Site(url="https://o.github.io/r"))
+    found = pages(files)
+    checked = 0
+    for path, page in found.items():
+        for link in page.links:
+            if link.startswith(("data:", "https://spack.io", "https://o.github.io")):
+                continue
+            target, _, fragment = link.partition("#")
+            where = (PurePosixPath(path).parent / target) if target else PurePosixPath(path)
+            parts: list[str] = []
+            for part in where.parts:
+                parts = parts[:-1] if part == ".." else [*parts, part]
+            resolved = "/".join(parts)
+            assert resolved in files, f"{path} links to {link}"
+            if fragment and resolved.endswith(".html"):
+                assert fragment in found[resolved].ids, f"{path} links to {link}"
+            checked += 1
+    assert checked > 100
+
+
+def test_an_empty_cache_has_a_site() -> None:
+    files = site_of()
+    assert "Nothing is published yet" in files["packages/index.html"].decode()
+    assert json.loads(files["api/v1/index.json"])["builds"] == 0
+
+
+@pytest.mark.parametrize("where", ["description", "url", "licenses", "created"])
+def test_hostile_annotations_change_nothing(where: str) -> None:
+    node = make_node("zlib")
+    for value in (HOSTILE, f"javascript:alert(1)//{HOSTILE}", "data:text/html,<script>", "\x1b[31m\x00"):
+        about = {f"org.opencontainers.image.{where}": value, f"{PREFIX}build.run": value, f"{PREFIX}build.seconds": value}
+        files = site_of(annotated(node, about))
+        harmless = site_of(annotated(node, {f"org.opencontainers.image.{where}": "fine"}))
+        for path, page in pages(files).items():
+            tags = [tag for tag, _ in page.tags]
+            assert tags.count("script") == 1
+            assert "img" not in tags
+            assert not [link for link in page.links if link.lower().startswith(("javascript:", "data:text"))]
+            assert not [attrs for _, attrs in page.tags if any(key.startswith("on") for key in attrs)]
+            if where in ("description", "created"):
+                assert {tag for tag, _ in pages(harmless)[path].tags} >= set(tags) - {"p", "dt", "dd"}
+        json.loads(files["api/v1/packages/zlib.json"])
+        assert b"49" not in files["packages/zlib/index.html"].replace(b"1490", b"")
+
+
+def test_a_hostile_title_is_text() -> None:
+    front = site_of(site=Site(title=HOSTILE, description=HOSTILE))["index.html"].decode()
+    assert [tag for tag, _ in Page(front).tags].count("script") == 1
+
+
+def test_no_page_loads_anything_from_elsewhere() -> None:
+    for page in pages(site_of(*many())).values():
+        assert [
+            tag
+            for tag, attrs in page.tags
+            if tag in ("script", "link", "img") and str(attrs.get("src") or attrs.get("href")).startswith("http")
+        ] == []
+        assert any(attrs.get("http-equiv") == "Content-Security-Policy" for _, attrs in page.tags)
+
+
+def test_a_site_takes_the_place_of_the_last(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    assert write_site(folder, [(PurePosixPath("a/b.html"), b"1"), (PurePosixPath("old"), b"1")]) == 2
+    assert write_site(folder, [(PurePosixPath("a/b.html"), b"2")]) == 1
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {"a/b.html", MARKER}
+    assert (folder / "a/b.html").read_bytes() == b"2"
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_a_failed_render_leaves_the_last_site(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    write_site(folder, [(PurePosixPath("a"), b"1")])
+    for bad in ("../a", "/etc/x", "B"):
+        with pytest.raises(RenderError):
+            write_site(folder, [(PurePosixPath("b"), b"2"), (PurePosixPath(bad), b"3")])
+    assert (folder / "a").read_bytes() == b"1"
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RenderError, match="not a site of ours"):
+        write_site(tmp_path, [(PurePosixPath("a"), b"1")])
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9_614_713, "9.6 MB"), (123_456_789, "123 MB"), (5e12, "5.0 TB")]
+)
+def test_sizes_as_people_read_them(count: int, text: str) -> None:
+    assert human_bytes(count) == text
+
+
+def test_a_template_that_names_what_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "x.html").write_text("{{ nobody }}")
+    with pytest.raises(RenderError, match="nobody"):
+        JinjaTemplates(tmp_path).render("x.html", {})
