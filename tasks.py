@@ -139,8 +139,8 @@ def demo(_: Context, spack: str = "") -> Report:
     return pipeline.demo(spack)
 
 
-@task(help={"out": "the file to write"})
+@task(help={"out": "folder to write to"})
 @reporting
-def schema(_: Context, out: str = "docs/reference/cache.schema.json") -> Report:
-    """Write the JSON Schema of cache.yaml, which editors use."""
-    return pipeline.write_schema(Path(out))
+def docs(_: Context, out: str = "docs/reference") -> Report:
+    """Write the reference pages and JSON schemas that come from the code."""
+    return pipeline.docs(Path(out))

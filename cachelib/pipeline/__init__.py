@@ -3,10 +3,10 @@
 from cachelib.pipeline.build import build, install
 from cachelib.pipeline.publish import index, push, render, serve, verify
 from cachelib.pipeline.road import cache, demo
-from cachelib.pipeline.settings import config, write_schema
+from cachelib.pipeline.settings import config, docs
 from cachelib.pipeline.workspace import Workspace, open_workspace
 
 __all__ = [
-    "Workspace", "build", "cache", "config", "demo", "index", "install", "open_workspace", "push", "render", "serve", "verify",
-    "write_schema",
+    "Workspace", "build", "cache", "config", "demo",
+    "docs", "index", "install", "open_workspace", "push", "render", "serve", "verify",
 ]  # fmt: skip

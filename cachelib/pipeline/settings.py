@@ -1,15 +1,15 @@
-"""The settings themselves: what they mean, and the schema that editors use."""
+"""The settings themselves: what they mean, and the reference that is made from the code."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from cachelib.model.config import json_schema
-from cachelib.pipeline.workspace import Workspace
+from cachelib.pipeline.workspace import PROJECT, Workspace
+from cachelib.steps.reference import reference
 from cachelib.steps.reports import Report
 from cachelib.steps.targets import choose_target
 from cachelib.tools.files import write_atomically
+from cachelib.tools.task_help import task_help
 
 
 def config(ws: Workspace) -> Report:
@@ -22,7 +22,9 @@ def config(ws: Workspace) -> Report:
     return Report(lines=("cache.yaml is right:", *lines))
 
 
-def write_schema(path: Path) -> Report:
-    """Write the JSON Schema of cache.yaml, which editors use."""
-    write_atomically(path, (json.dumps(json_schema(), indent=2) + "\n").encode())
-    return Report(lines=(f"wrote {path}",))
+def docs(folder: Path) -> Report:
+    """Write the reference pages and schemas that come from the code."""
+    files = tuple(reference(task_help(PROJECT)))
+    for path, data in files:
+        write_atomically(folder / path, data)
+    return Report(lines=(f"docs: {len(files)} files in {folder}",))

@@ -1,0 +1,80 @@
+"""Makes the reference pages from the code: what they say can't be older than what they tell of."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from cachelib.model import errors
+from cachelib.model.config import json_schema
+from cachelib.model.ports import File
+from cachelib.model.reference import TaskHelp
+from cachelib.steps.rendering import api_schema
+
+_MADE = "<!-- Made by `inv docs` from the code: change it there. -->\n\n"
+
+
+def reference(tasks: Iterable[TaskHelp]) -> Iterator[File]:
+    """The pages and schemas below docs/reference."""
+    yield PurePosixPath("tasks.md"), (_MADE + "\n".join(_tasks(tasks))).encode()
+    yield PurePosixPath("cache-yaml.md"), (_MADE + "\n".join(_settings())).encode()
+    yield PurePosixPath("exit-codes.md"), (_MADE + "\n".join(_exit_codes())).encode()
+    yield PurePosixPath("cache.schema.json"), _json(json_schema())
+    yield PurePosixPath("api.schema.json"), _json(api_schema())
+
+
+def _tasks(tasks: Iterable[TaskHelp]) -> Iterator[str]:
+    yield "# Tasks\n"
+    yield "`invoke TASK` (or `inv TASK`) in the environment that `nox -s dev` makes; without it, `nox -s inv -- TASK`.\n"
+    for task in tasks:
+        yield f"## inv {task.name}\n"
+        yield f"{task.help}\n"
+        if task.flags:
+            yield "| flag | meaning | default |\n| --- | --- | --- |"
+            for flag in task.flags:
+                yield f"| `{flag.name}` | {flag.help} | {f'`{flag.default}`' if flag.default else ''} |"
+            yield ""
+
+
+def _settings() -> Iterator[str]:
+    yield "# cache.yaml\n"
+    yield "Editors that know YAML schemas complete and check the file when it begins with\n"
+    yield "```yaml\n# yaml-language-server: $schema=docs/reference/cache.schema.json\n```\n"
+    yield "`inv config` checks it and says what it means on this machine.\n"
+    schema = json_schema()
+    stack = schema["properties"]["stacks"]["additionalProperties"]
+    yield from _table("The file", schema)
+    yield from _table("A stack", stack)
+    yield from _table("spack", stack["properties"]["spack"])
+    yield from _table("packages", stack["properties"]["packages"])
+    yield from _table("site", schema["properties"]["site"])
+
+
+def _table(title: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    yield f"## {title}\n"
+    yield "| key | meaning | default |\n| --- | --- | --- |"
+    for name, value in schema["properties"].items():
+        default = f"`{value['default']}`" if value.get("default") not in (None, {}) and not isinstance(value.get("default"), dict) else ""
+        required = "**required**" if name in schema["required"] else default
+        choices = ", ".join(f"`{choice}`" for choice in value.get("enum", ()) if isinstance(choice, str))
+        meaning = f"{value['description']} One of {choices}." if choices else value["description"]
+        yield f"| `{name}` | {meaning} | {required} |"
+    yield ""
+
+
+def _exit_codes() -> Iterator[str]:
+    yield "# Exit codes\n"
+    yield "Of tasks; Nox turns every code but 0 into 1. Several failures: the code of the first step that failed. Ctrl-C: 130.\n"
+    yield "| code | error | meaning |\n| --- | --- | --- |"
+    found = [cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, errors.CacheError)]
+    for cls in sorted(found, key=lambda cls: cls.exit_code):
+        summary = (cls.__doc__ or "").strip().splitlines()[0]
+        yield f"| {cls.exit_code} | `{cls.__name__}` | {summary} |"
+    yield ""
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2) + "\n").encode()
