@@ -111,8 +111,8 @@ def parse_record(data: Mapping[str, Any]) -> Record:
 
 
 def apply_environment(changes: tuple[EnvChange, ...], env: MutableMapping[str, str]) -> None:
-    """Carry out the changes on an environment, as Spack's modifiers do."""
-    for change in changes:
+    """Carry out the changes on an environment, variable by variable in the order of their names, as Spack does."""
+    for change in sorted(changes, key=lambda change: change.name):
         name, value, sep = change.name, change.value, change.separator
         held = env.get(name, "")
         match change.op:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cachelib.model.digest import Digest
-from cachelib.model.entry import Entry
+from cachelib.model.entry import Entry, TarballInfo
 from cachelib.model.image import BaseImage, Layer
 from cachelib.model.oci import (
     DOCKER_LAYER_GZIP,
@@ -20,7 +20,7 @@ from cachelib.model.oci import (
     go_architecture,
 )
 from cachelib.model.outcome import Built
-from cachelib.model.record import Origin, PackageInfo, Record, apply_environment
+from cachelib.model.record import EnvChange, Origin, PackageInfo, Record, apply_environment
 from cachelib.model.spec import ConcreteSpec, format_node
 from cachelib.steps.targets import family
 
@@ -34,6 +34,7 @@ _LAYOUT_VERSION = 3
 _INSPECTIONS = (
     ("bin", "PATH"), ("man", "MANPATH"), ("share/man", "MANPATH"), ("share/aclocal", "ACLOCAL_PATH"),
     ("lib/pkgconfig", "PKG_CONFIG_PATH"), ("lib64/pkgconfig", "PKG_CONFIG_PATH"), ("share/pkgconfig", "PKG_CONFIG_PATH"),
+    ("", "CMAKE_PREFIX_PATH"),
 )  # fmt: skip
 
 
@@ -132,15 +133,12 @@ def _environment(config: dict[str, Any], layers: Sequence[Layer], record: Record
         apply_environment(record.environment, env)
         return env
     # No record (a mirror that Spack alone wrote): the folders in the tarballs tell what Spack would have found.
-    for layer in layers:
-        if layer.info is None or not layer.info.prefix:
-            continue
-        for folder, variable in _INSPECTIONS:
-            if folder in layer.info.directories:
-                _prepend(env, variable, f"{layer.info.prefix}/{folder}")
-        _prepend(env, "CMAKE_PREFIX_PATH", layer.info.prefix)
+    found = [layer.info for layer in layers if layer.info is not None and layer.info.prefix]
+    apply_environment(tuple(change for info in found for change in _inspect(info)), env)
     return env
 
 
-def _prepend(env: dict[str, str], variable: str, path: str) -> None:
-    env[variable] = f"{path}:{env[variable]}" if env.get(variable) else path
+def _inspect(info: TarballInfo) -> Iterator[EnvChange]:
+    for folder, variable in _INSPECTIONS:
+        if not folder or folder in info.directories:
+            yield EnvChange(op="prepend_path", name=variable, value=f"{info.prefix}/{folder}")
