@@ -63,14 +63,22 @@ def install(_: Context, config: str = "cache.yaml", stack: str = "", spack: str 
         "spack": SPACK,
         "jobs": "processes per package (default: the cores, shared out)",
         "packages": "packages that are built at once (default: half the cores, at most 4)",
+        "dry_run": "concretize and print what would be built, build nothing",
     },
 )
 @reporting
 def build(
-    _: Context, spec: list[str], config: str = "cache.yaml", stack: str = "", spack: str = "", jobs: int = 0, packages: int = 0
+    _: Context,
+    spec: list[str],
+    config: str = "cache.yaml",
+    stack: str = "",
+    spack: str = "",
+    jobs: int = 0,
+    packages: int = 0,
+    dry_run: bool = False,
 ) -> Report:
     """Build specs with real Spack into the local mirror; a failing one never costs the others."""
-    return pipeline.build(pipeline.open_workspace(config), spec, stack, spack, jobs, packages)
+    return pipeline.build(pipeline.open_workspace(config), spec, stack, spack, jobs, packages, dry_run=dry_run)
 
 
 @task(

@@ -73,7 +73,7 @@ class Stack:
         default=(),
         metadata=_doc(
             "Packages that are taken from the machine and never built, such as python.",
-            item={"type": "string", "pattern": r"^[A-Za-z0-9_-]+$"},
+            item={"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"},
         ),
     )
     repos: tuple[str, ...] = field(

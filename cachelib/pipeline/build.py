@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,28 +39,46 @@ def install(ws: Workspace, stack_name: str = "", spack_root: str = "") -> Report
     return Report(lines=(f"install: Spack {version} in {spack.root}, packages {stack.packages.version} in {repos['builtin']}",))
 
 
-def build(ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "", jobs: int = 0, packages: int = 0) -> Report:
+def build(
+    ws: Workspace,
+    specs: Sequence[str] = (),
+    stack_name: str = "",
+    spack_root: str = "",
+    jobs: int = 0,
+    packages: int = 0,
+    *,
+    dry_run: bool = False,
+) -> Report:
     """Build requests (the stack's own where none are given) into the mirror; go on past failures."""
+    if dry_run:
+        return plan_build(ws, specs, stack_name, spack_root)
     return reports.build_report(run_build(ws, specs, stack_name, spack_root, jobs, packages))
+
+
+def plan_build(ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "") -> Report:
+    """Tell what a build would do; concretizes, but builds nothing."""
+    ready = _prepare(ws, specs, stack_name, spack_root)
+    refused = reports.build_report(building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror="", written=0))
+    if ready.lock is None:
+        return refused
+    lines = building.plan_lines(ready.lock, ready.installed(), ready.mirrored())
+    return Report(
+        lines=(*refused.lines[:-1], *lines, f"build would go through {len(lines)} specs of stack {ready.name}; nothing was built"),
+        exit_code=refused.exit_code,
+    )
 
 
 def run_build(
     ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "", jobs: int = 0, packages: int = 0
 ) -> building.BuildResult:
     """Build, and tell what became of each spec."""
-    name, stack = ws.stack(stack_name)
-    if stack.targets and not choose_target(stack.targets, ws.machine):
-        raise BuildError(
-            f"stack {name} has no target for {ws.machine}", hint=f"add one to its `targets`: {', '.join(stack.targets)} suit other machines"
-        )
-    spack, repos = _spack(ws, stack, name, spack_root)
-    mirror, location = ws.mirror(stack.image_name), ws.location("").child(stack.image_name)
-    env, lock, rejected = _concretize(ws, spack, name, stack, repos, tuple(specs) or stack.specs, mirror, location)
+    ready = _prepare(ws, specs, stack_name, spack_root)
+    lock, spack, mirror = ready.lock, ready.spack, ready.mirror
     if lock is None:
-        return building.BuildResult(outcomes={}, nodes={}, rejected=tuple(rejected), mirror=str(mirror.root), written=0)
-    before = frozenset(h for h, facts in spack.describe(env).items() if facts["installed"])
+        return building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror=str(mirror.root), written=0)
+    before, mirrored = ready.installed(), ready.mirrored()
     watch = building.InstallWatch()
-    ws.progress.start(f"build {name}", sum(node.hash not in before for node in lock.buildable()))
+    ws.progress.start(f"build {ready.name}", sum(node.hash not in before for node in lock.buildable()))
 
     def on_line(line: str) -> None:
         known = len(watch.done)
@@ -71,12 +89,12 @@ def run_build(
 
     cores = os.cpu_count() or 1
     packages = packages or max(1, min(4, cores // 2))
-    spack.install(env, jobs=jobs or max(1, cores // packages), packages=packages, on_line=on_line)
+    spack.install(ready.env, jobs=jobs or max(1, cores // packages), packages=packages, on_line=on_line)
     ws.progress.finish()
-    described = spack.describe(env)
-    outcomes = building.classify(lock, described, watch, before)
-    written = _write_mirror(ws, spack, env, lock, described, mirror, location)
-    origin = _origin(ws, name, stack, spack)
+    described = spack.describe(ready.env)
+    outcomes = building.classify(lock, described, watch, before, mirrored)
+    written = _write_mirror(ws, ready, lock, described)
+    origin = _origin(ws, ready.name, ready.stack, spack)
     for h, outcome in outcomes.items():
         log = None
         if isinstance(outcome, Failed) and outcome.log:
@@ -85,7 +103,42 @@ def run_build(
         # A record tells how its entry came to be; that it was reused later is no news about it.
         if not isinstance(outcome, Reused) or mirror.record(h) is None:
             mirror.write_record(building.make_record(lock.nodes[h], outcome, described.get(h, {}), origin), log)
-    return building.BuildResult(outcomes=outcomes, nodes=lock.nodes, rejected=tuple(rejected), mirror=str(mirror.root), written=written)
+    return building.BuildResult(outcomes=outcomes, nodes=lock.nodes, rejected=ready.rejected, mirror=str(mirror.root), written=written)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A build that can begin: a configured Spack and a concretized environment (no lock where every request was refused)."""
+
+    name: str
+    stack: Stack
+    spack: Spack
+    mirror: DiskMirror
+    location: Location
+    env: Path
+    lock: building.Lock | None
+    rejected: tuple[Rejected, ...]
+
+    def installed(self) -> frozenset[str]:
+        """What is in the install tree already."""
+        return frozenset(h for h, facts in self.spack.describe(self.env).items() if facts["installed"])
+
+    def mirrored(self) -> frozenset[str]:
+        """What is in the mirror already."""
+        return frozenset(entry.hash for entry in self.mirror.entries())
+
+
+def _prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: str) -> _Ready:
+    name, stack = ws.stack(stack_name)
+    if stack.targets and not choose_target(stack.targets, ws.machine):
+        raise BuildError(
+            f"stack {name} has no target for {ws.machine}",
+            hint=f"add one to its `targets`: {', '.join(stack.targets)} suit other machines",
+        )
+    spack, repos = _spack(ws, stack, name, spack_root)
+    mirror, location = ws.mirror(stack.image_name), ws.location("").child(stack.image_name)
+    env, lock, rejected = _concretize(ws, spack, name, stack, repos, tuple(specs) or stack.specs, mirror, location)
+    return _Ready(name=name, stack=stack, spack=spack, mirror=mirror, location=location, env=env, lock=lock, rejected=tuple(rejected))
 
 
 def _spack(ws: Workspace, stack: Stack, name: str, spack_root: str) -> tuple[Spack, dict[str, str]]:
@@ -191,26 +244,19 @@ def _given_environment(ws: Workspace, stack: Stack) -> dict[str, Any] | None:
     return dict(data["spack"])
 
 
-def _write_mirror(
-    ws: Workspace,
-    spack: Spack,
-    env: Path,
-    lock: building.Lock,
-    described: Mapping[str, Mapping[str, Any]],
-    mirror: DiskMirror,
-    location: Location,
-) -> int:
+def _write_mirror(ws: Workspace, ready: _Ready, lock: building.Lock, described: Mapping[str, Mapping[str, Any]]) -> int:
     """Write what is installed into the mirror, and the mirror's index anew; return how many entries are new."""
+    mirror = ready.mirror
     published: frozenset[str] = frozenset()
-    if isinstance(location, RegistryLocation):
-        tags = RegistryRepository(location, None).tags()  # read as anybody: a build holds no credentials
+    if isinstance(ready.location, RegistryLocation):
+        tags = RegistryRepository(ready.location, None).tags()  # read as anybody: a build holds no credentials
         published = frozenset(tag.removesuffix(".spack")[-32:] for tag in tags)
     missing = building.to_mirror(lock, described, (entry.hash for entry in mirror.entries()), published)
     if missing:
         ws.progress.start("write the mirror", len(missing))
         pushed = "] Pushed "
-        spack.buildcache_push(
-            env, mirror.root, missing, jobs=os.cpu_count() or 1,
+        ready.spack.buildcache_push(
+            ready.env, mirror.root, missing, jobs=os.cpu_count() or 1,
             on_line=lambda line: ws.progress.advance(line.split(pushed)[-1]) if pushed in line else None,
         )  # fmt: skip
         ws.progress.finish()

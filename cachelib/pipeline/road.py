@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from cachelib.model.errors import InstallError
 from cachelib.pipeline.build import build, install, run_build
@@ -16,26 +17,30 @@ from cachelib.steps.reports import Report
 def cache(ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "", to: str = "") -> Report:
     """The whole road: install, build, push, index, render, verify. A failed build doesn't keep the rest from going out."""
     built = build(ws, specs, stack_name, spack_root)
+    if built.exit_code and not any(ws.mirror(image).entry_paths() for image in ws.images()):
+        return built  # nothing was ever built here, so there is nothing to publish
     return reports.join([built, push(ws, to), index(ws, to), render(ws, to), verify(ws, to)])
 
 
-def demo(spack_root: str = "") -> Report:
+def demo(spack_root: str = "", var: Path = PROJECT / "var") -> Report:
     """The whole road on the examples; where there is no Spack, from the mirror that ships with them."""
-    ws = open_workspace(str(EXAMPLES / "cache.yaml"), var=str(PROJECT / "var" / "demo"), shared=str(PROJECT / "var"))
+    ws = open_workspace(str(EXAMPLES / "cache.yaml"), var=str(var / "demo"), shared=str(var))
+    (image,) = ws.images()
+    mirror, to = ws.mirror(image), f"oci-layout:{ws.var / 'registry'}"
     try:
         install(ws, spack_root=spack_root)
     except InstallError as error:
         ws.progress.say(f"No Spack here ({error.message.splitlines()[0]}), so this walks on with the mirror in examples/mirror.")
-        (image,) = ws.images()
-        shutil.copytree(EXAMPLES / "mirror", ws.mirror(image).root, dirs_exist_ok=True)
-        built = Report(lines=(f"build: left out; {ws.mirror(image).root} is a copy of examples/mirror",))
+        if not mirror.entry_paths():
+            shutil.copytree(EXAMPLES / "mirror", mirror.root, dirs_exist_ok=True)
+        built = Report(lines=(f"build: left out; {mirror.root} is as it was, or a copy of examples/mirror",))
     else:
         result = run_build(ws, spack_root=spack_root)
         built = reports.build_report(result)
         if result.not_built() == {"broken-clock"}:
             note = "  (broken-clock fails on purpose: a failure is reported, and the rest goes out)"
             built = Report(lines=(*built.lines, note))
-    road = reports.join([built, push(ws), index(ws), render(ws), verify(ws)])
+    road = reports.join([built, push(ws, to), index(ws, to), render(ws, to), verify(ws, to)])
     return Report(lines=(*road.lines, *_what_next(ws)), exit_code=road.exit_code)
 
 

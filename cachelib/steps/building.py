@@ -151,9 +151,16 @@ class InstallWatch:
 
 
 def classify(
-    lock: Lock, described: Mapping[str, Mapping[str, Any]], watch: InstallWatch, before: frozenset[str]
+    lock: Lock,
+    described: Mapping[str, Mapping[str, Any]],
+    watch: InstallWatch,
+    before: frozenset[str],
+    mirrored: frozenset[str],
 ) -> dict[str, BuildOutcome]:
-    """The outcome of every node that isn't external, from what is installed now and what Spack said on the way."""
+    """The outcome of every node that isn't external, from what is installed now and what Spack said on the way.
+
+    `before` was installed when the build began, `mirrored` lay in the local mirror.
+    """
     outcomes: dict[str, BuildOutcome] = {}
     for node in lock.buildable():
         facts = described.get(node.hash, {})
@@ -162,7 +169,7 @@ def classify(
             if node.hash in before:
                 outcomes[node.hash] = Reused(source="install tree")
             elif times.get("cache"):
-                outcomes[node.hash] = Reused(source="build cache")
+                outcomes[node.hash] = Reused(source="mirror" if node.hash in mirrored else "registry")
             else:
                 outcomes[node.hash] = Built(
                     seconds=round(float(times.get("total", 0.0)), 3),
@@ -189,6 +196,19 @@ def classify(
         else:
             outcomes[node.hash] = Skipped(reason=watch.last_error or "Spack ended before its turn")
     return outcomes
+
+
+def plan_lines(lock: Lock, before: frozenset[str], mirrored: frozenset[str]) -> tuple[str, ...]:
+    """What a build would do with each spec, dependencies first, and why."""
+    lines = []
+    for node in lock.buildable():
+        if node.hash in before:
+            lines.append(f"  keep     {node.label}: installed")
+        elif node.hash in mirrored:
+            lines.append(f"  reuse    {node.label}: in the mirror")
+        else:
+            lines.append(f"  build    {node.label}: neither installed nor in the mirror; the registry is asked when its turn comes")
+    return tuple(lines)
 
 
 def make_record(node: Node, outcome: BuildOutcome, facts: Mapping[str, Any], origin: Origin) -> Record:

@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from cachelib.model.config import Settings, from_data, json_schema
+from cachelib.model.config import Settings, Stack, from_data, json_schema
 from cachelib.model.errors import ConfigError, UsageError
 from cachelib.model.oci import parse_location
 
@@ -97,7 +97,7 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
         parse_location(settings.registry, folder=folder)
     except UsageError as error:
         yield ("registry",), f"{error.message}; {error.hint}"
-    commits: dict[str, tuple[str, str]] = {}
+    images: dict[str, tuple[str, Stack]] = {}
     for name, stack in settings.stacks.items():
         if not stack.specs and not stack.environment:
             yield ("stacks", name), f"stack {name} builds nothing: give it `specs` or an `environment`"
@@ -106,8 +106,13 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
         for at, repo in enumerate(stack.repos):
             if not (folder / repo / "repo.yaml").is_file():
                 yield ("stacks", name, "repos", at), f"{repo} holds no repo.yaml, relative to {folder}"
-        other, commit = commits.setdefault(stack.image_name, (name, stack.spack.commit))
-        if commit != stack.spack.commit:
+        other, first = images.setdefault(stack.image_name, (name, stack))
+        if first.base_image != stack.base_image:
+            yield (
+                ("stacks", name, "base_image"),
+                f"stacks {other} and {name} publish into `{stack.image_name}` on different bases: give one of them its own `image`",
+            )
+        if first.spack.commit != stack.spack.commit:
             yield (
                 ("stacks", name, "spack"),
                 (

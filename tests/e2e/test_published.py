@@ -152,7 +152,7 @@ def test_the_cache_uses_itself(workspace: pipeline.Workspace, mirror: Path) -> N
     shutil.rmtree(workspace.var / "work" / "v1.1" / "store")
     result = run_build(workspace, ["sundial", "moonphase +emoji", "py-almanac"])
     found = {result.nodes[h].name: outcome for h, outcome in result.outcomes.items()}
-    assert {found[name] for name in ("sundial", "libsundial", "moonphase", "py-almanac")} == {Reused(source="build cache")}
+    assert {found[name] for name in ("sundial", "libsundial", "moonphase", "py-almanac")} == {Reused(source="mirror")}
     assert (result.written, result.not_built()) == (0, frozenset())
 
 
@@ -183,8 +183,10 @@ def test_no_secret_in_any_output(workspace: pipeline.Workspace, mirror: Path, ce
             }  # fmt: skip
             settings = tmp_path / "project" / "cache.yaml"
             settings.parent.mkdir(exist_ok=True)
-            text = (EXAMPLES / "cache.yaml").read_text().replace("oci-layout:../var/demo/registry", f"{server.url}/me/cache")
-            settings.write_text(text.replace("[spack_repo/examples]", f"[{EXAMPLES / 'spack_repo/examples'}]"))
+            text = (EXAMPLES / "cache.yaml").read_text()
+            settings.write_text(
+                f"registry: {server.url}/me/cache\n" + text.replace("[spack_repo/examples]", f"[{EXAMPLES / 'spack_repo/examples'}]")
+            )
             shutil.copytree(mirror, tmp_path / "project/var/mirror/v1.1", dirs_exist_ok=True)
             for task, code in (("push", 0), ("index", 0), ("verify", 0), ("render", 0)):
                 done = subprocess.run(

@@ -53,7 +53,7 @@ def begin(name: str) -> str:
 
 
 def outcomes(watch: InstallWatch, installed: set[str], cached: set[str] = frozenset(), before: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
-    found = classify(lock(), facts(installed, cached), watch, frozenset(NODES[name]["hash"] for name in before))
+    found = classify(lock(), facts(installed, cached), watch, frozenset(NODES[name]["hash"] for name in before), frozenset({TOOL["hash"]}))
     return {name: found[node["hash"]] for name, node in NODES.items()}
 
 
@@ -71,7 +71,7 @@ def test_all_kinds_of_outcomes() -> None:
     )
     assert outcomes(watch, {"lib", "tool"}, cached={"tool"}, before={"lib"}) == {
         "lib": Reused(source="install tree"),
-        "tool": Reused(source="build cache"),
+        "tool": Reused(source="mirror"),
         "app": Failed(
             phase="build", message="ProcessError: Command exited with status 1", error_lines=("7: error: no",), log="/stage/app/log"
         ),

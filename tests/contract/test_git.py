@@ -1,0 +1,65 @@
+"""Pinned checkouts, with real git and repositories of the test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cachelib.model.errors import InstallError
+from cachelib.tools import git
+from tests.conftest import need
+
+ENV = {**os.environ, "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> tuple[str, list[str]]:
+    """A repository of three commits, the second tagged."""
+    need("git")
+    folder, commits = tmp_path / "upstream", []
+    for at in range(3):
+        folder.mkdir(exist_ok=True)
+        (folder / "file").write_text(str(at))
+        for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-qm", str(at)]):
+            subprocess.run(["git", *command], cwd=folder, env=ENV, check=True)
+        commits.append(git.head(folder, ENV))
+    subprocess.run(["git", "tag", "v1", commits[1]], cwd=folder, env=ENV, check=True)
+    return folder.as_uri(), commits
+
+
+def test_exactly_the_commit(upstream: tuple[str, list[str]], tmp_path: Path) -> None:
+    url, commits = upstream
+    assert git.checkout(url, "v1", commits[1], tmp_path / "out", ENV)
+    assert (tmp_path / "out/file").read_text() == "1"
+    assert git.head(tmp_path / "out", ENV) == commits[1]
+    assert not git.checkout(url, "v1", commits[1], tmp_path / "out", ENV), "it was fetched again"
+    assert git.checkout(url, "main", commits[2], tmp_path / "out", ENV), "another pin was not followed"
+    assert (tmp_path / "out/file").read_text() == "2"
+
+
+def test_a_half_done_checkout_is_taken_up(upstream: tuple[str, list[str]], tmp_path: Path) -> None:
+    url, commits = upstream
+    (tmp_path / "out.partial").mkdir()
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path / "out.partial", check=True)
+    (tmp_path / "out.partial/file").write_text("half")
+    git.checkout(url, "v1", commits[1], tmp_path / "out", ENV)
+    assert (tmp_path / "out/file").read_text() == "1"
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_a_tag_that_moved_is_told(upstream: tuple[str, list[str]], tmp_path: Path) -> None:
+    url, _ = upstream
+    with pytest.raises(InstallError, match="v1 is commit") as caught:
+        git.checkout(url, "v1", "a" * 40, tmp_path / "out", ENV)
+    assert "cache.yaml" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_way_there(tmp_path: Path) -> None:
+    need("git")
+    with pytest.raises(InstallError, match="could not be fetched") as caught:
+        git.checkout((tmp_path / "nowhere").as_uri(), "v1", "a" * 40, tmp_path / "out", ENV)
+    assert "--spack" in caught.value.hint
