@@ -63,11 +63,12 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and types."""
+    """Check style, types, and who imports whom."""
     locked(session, "dev")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
+    session.run("pytest", "--quiet", "tests/architecture")
 
 
 @nox.session(venv_backend="none")

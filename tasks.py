@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> None:
+        pipeline.end_children_with_us()
         try:
             report = function(*args, **kwargs)
         except CacheError as error:
@@ -35,7 +35,8 @@ def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
             raise Exit("interrupted; what was finished is kept, run the same command again to go on", code=130) from None
         if report is not None:
             print(report.text)
-            sys.exit(report.exit_code)
+            if report.exit_code:
+                raise Exit(code=report.exit_code)
 
     return wrapper
 

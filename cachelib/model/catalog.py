@@ -117,7 +117,7 @@ def from_shards(shards: Iterable[Mapping[str, Any]]) -> Catalog:
                 raise FormatError(f"a catalog of version {shard['meta']['version']!r}; this program reads {CATALOG_VERSION}")
             entries |= {h: _entry(h, raw) for h, raw in shard["entries"].items()}
             nodes |= shard["nodes"]
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise FormatError(f"a shard of the catalog is malformed: {error!r}") from None
     for entry in entries.values():
         if missing := [h for h in (entry.hash, *entry.nodes) if h not in nodes]:

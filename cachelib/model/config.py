@@ -102,8 +102,12 @@ class Stack:
             maximum=512,
         ),
     )
-    unify: Literal["when_possible", "true", "false"] = field(
-        default="when_possible", metadata=_doc("Whether all requests share one version of each dependency (Spack's concretizer:unify).")
+    unify: Literal["", "when_possible", "true", "false"] = field(
+        default="",
+        metadata=_doc(
+            "Whether all requests share one version of each dependency (Spack's concretizer:unify); "
+            "where it is left out, as the environment says, or when_possible."
+        ),
     )
     config: Mapping[str, Any] = field(
         default_factory=dict,
@@ -157,6 +161,11 @@ class Settings:
     def default_stack(self) -> str:
         """The stack that is meant where none is named."""
         return next(iter(self.stacks))
+
+
+def is_release(version: str) -> bool:
+    """Whether a version names a line by its numbers, so that a Spack can be held to it; a branch doesn't."""
+    return re.fullmatch(r"v?\d+\.\d+.*", version) is not None
 
 
 def spack_line(version: str) -> str:

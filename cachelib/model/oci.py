@@ -176,6 +176,20 @@ def parse_location(text: str, *, folder: Path) -> Location:
     return RegistryLocation(host=host, repository=repository, plain_http=scheme == "oci+http")
 
 
+def parse_image(text: str, *, folder: Path) -> tuple[Location, str]:
+    """Read `oci://HOST/NAME:TAG`, `...@sha256:HEX` or `oci-layout:DIR:TAG`; give the place and the tag or digest. Raise UsageError."""
+    where, at, digest = text.partition("@")
+    if at:
+        try:
+            return parse_location(where, folder=folder), str(Digest.parse(digest))
+        except FormatError as error:
+            raise UsageError(f"{text!r}: {error.message}", hint=error.hint) from None
+    where, _, tag = text.rpartition(":")
+    if not is_tag(tag) or where in ("", "oci", "oci+http", "oci-layout"):
+        raise UsageError(f"{text!r} names no tag", hint="write oci://HOST/NAME:TAG, oci://HOST/NAME@sha256:... or oci-layout:DIR:TAG")
+    return parse_location(where, folder=folder), tag
+
+
 def spec_tag(name: str, version: str, dag_hash: str) -> str:
     """The tag of a spec's image (Spack, oci/image.py: `ensure_valid_tag`)."""
     tag = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{name}-{version}-{dag_hash}.spack")
@@ -187,9 +201,14 @@ def is_spec_tag(tag: str) -> bool:
     return tag.endswith(".spack") and tag != INDEX_TAG
 
 
+def is_tag(text: str) -> bool:
+    """Whether a text is a tag (distribution-spec, Pulling manifests)."""
+    return _TAG.fullmatch(text) is not None
+
+
 def check_tag(tag: str) -> str:
     """Return the tag if it is one; raise FormatError otherwise."""
-    if not _TAG.fullmatch(tag):
+    if not is_tag(tag):
         raise FormatError(f"not a tag: {tag!r}"[:300])
     return tag
 

@@ -8,6 +8,7 @@ from typing import IO, Protocol
 
 from cachelib.model.digest import Digest
 from cachelib.model.entry import BlobRecord, Entry, TarballInfo
+from cachelib.model.errors import MirrorError
 from cachelib.model.oci import Descriptor, RawManifest
 from cachelib.model.record import Record
 
@@ -34,11 +35,11 @@ class Repository(Protocol):
     def stream_blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """A blob in pieces; the last piece is only given after digest and size were found right."""
 
-    def has_blob(self, digest: Digest) -> bool:
-        """Whether the blob is there."""
+    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False) -> int:
+        """Store a blob unless it is there (with `replace`, even then); return the bytes that were sent.
 
-    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]]) -> int:
-        """Store a blob unless it is there; return the bytes that were sent. `open_blob` may be called again on a retry."""
+        `open_blob` may be called again on a retry.
+        """
 
     def put_manifest(self, manifest: RawManifest, tag: str | None) -> None:
         """Store a manifest; its blobs must be there. With a tag, name it so: the last and only visible act of a push."""
@@ -50,8 +51,8 @@ class Repository(Protocol):
 class Mirror(Protocol):
     """A local Spack mirror, layout v3, with our records beside the entries."""
 
-    def entries(self) -> Iterator[Entry]:
-        """All entries, sorted by path; raises MirrorError for a damaged one."""
+    def entries(self, on_damage: Callable[[MirrorError], None] | None = None) -> Iterator[Entry]:
+        """All entries, sorted by path; a damaged one is told to `on_damage`, or raised where nobody listens."""
 
     def record(self, dag_hash: str) -> Record | None:
         """The record of a spec, where the build left one."""

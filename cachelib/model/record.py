@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, MutableMapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
 
 from cachelib.model.errors import FormatError
 from cachelib.model.outcome import BuildOutcome, Built, Failed, Phase, Reused, Skipped
+
+T = TypeVar("T", "EnvChange", "PackageInfo", "Origin")
 
 #: Raised when a reader of the old format would misunderstand the new one.
 RECORD_VERSION = 1
@@ -86,9 +88,9 @@ class Record:
 
 def parse_record(data: Mapping[str, Any]) -> Record:
     """Read a record's JSON object; raise FormatError where it is of another version or malformed."""
-    if data.get("record") != RECORD_VERSION:
-        raise FormatError(f"a record of version {data.get('record')!r}; this program reads {RECORD_VERSION}")
     try:
+        if data["record"] != RECORD_VERSION:
+            raise FormatError(f"a record of version {data['record']!r}; this program reads {RECORD_VERSION}")
         outcome = dict(data["outcome"])
         kind = _KINDS[outcome.pop("kind")]
         if "phases" in outcome:
@@ -102,12 +104,21 @@ def parse_record(data: Mapping[str, Any]) -> Record:
             version=str(data["version"]),
             hash=str(data["hash"]),
             outcome=kind(**outcome),
-            package=PackageInfo(**package),
-            environment=tuple(EnvChange(**change) for change in data["environment"]),
-            origin=Origin(**data["origin"]),
+            package=_texts(PackageInfo(**package)),
+            environment=tuple(_texts(EnvChange(**change)) for change in data["environment"]),
+            origin=_texts(Origin(**data["origin"])),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise FormatError(f"a record is malformed: {error!r}") from None
+
+
+def _texts(value: T) -> T:
+    """The value, if everything in it is of the type that it should have: text, names, or a yes or no."""
+    for item in fields(value):
+        kind = {"redistributable": bool, "maintainers": tuple}.get(item.name, str)
+        if not isinstance(getattr(value, item.name), kind):
+            raise TypeError(f"{item.name} is {getattr(value, item.name)!r}")
+    return value
 
 
 def apply_environment(changes: tuple[EnvChange, ...], env: MutableMapping[str, str]) -> None:

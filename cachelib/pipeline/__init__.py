@@ -1,12 +1,14 @@
 """The one place that knows environment, configuration and clock: wires tools into steps, one function a task."""
 
-from cachelib.pipeline.build import build, install
+from cachelib.pipeline.build import build
+from cachelib.pipeline.install import install
 from cachelib.pipeline.publish import index, push, render, serve, verify
 from cachelib.pipeline.road import cache, demo
 from cachelib.pipeline.settings import config, docs
 from cachelib.pipeline.workspace import Workspace, open_workspace
+from cachelib.tools.process import end_children_with_us
 
 __all__ = [
-    "Workspace", "build", "cache", "config", "demo",
-    "docs", "index", "install", "open_workspace", "push", "render", "serve", "verify",
+    "Workspace", "build", "cache", "config", "demo", "docs", "end_children_with_us", "index", "install", "open_workspace", "push",
+    "render", "serve", "verify",
 ]  # fmt: skip

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from functools import partial
 from pathlib import Path
 
-from cachelib.model.catalog import Catalog
+from cachelib.model.catalog import Catalog, merge
 from cachelib.model.config import Stack
-from cachelib.model.errors import CacheError, MirrorError
+from cachelib.model.errors import CacheError, MirrorError, UsageError
 from cachelib.model.image import BaseImage
-from cachelib.model.oci import Location, RegistryLocation, parse_location
+from cachelib.model.oci import Location, RegistryLocation, parse_image
 from cachelib.model.ports import Repository
-from cachelib.pipeline.workspace import JOBS, PROJECT, Workspace
+from cachelib.pipeline.workspace import JOBS, MOST_JOBS, PROJECT, Workspace
 from cachelib.steps import indexing, pushing, rendering, reports, verifying
 from cachelib.steps.reports import Report
 from cachelib.tools.site import serving, write_site
@@ -20,21 +21,30 @@ from cachelib.tools.templates import JinjaTemplates
 
 def push(ws: Workspace, to: str = "", *, force: bool = False, dry_run: bool = False, jobs: int = JOBS) -> Report:
     """Push the mirrors of all images into the registry."""
-    return reports.join(_push(ws, image, stack, ws.location(to).child(image), force, dry_run, jobs) for image, (_, stack) in _mirrored(ws))
+    _check_jobs(jobs)
+    found = [(image, stack) for image, (_, stack) in ws.images().items() if ws.mirror(image).entry_paths()]
+    if not found:
+        raise MirrorError(f"there is nothing to push: {ws.var / 'mirror'} holds no entries", hint="run `inv build` first")
+    return reports.join(
+        [reports.attempt(partial(_push, ws, image, stack, ws.location(to).child(image), force, dry_run, jobs)) for image, stack in found]
+    )
 
 
 def index(ws: Workspace, to: str = "", *, full: bool = False, jobs: int = JOBS) -> Report:
     """Bring catalog and Spack index of every image up to its tags."""
-    found = []
-    for image in ws.images():
-        repository = ws.repository(ws.location(to).child(image))
-        known = Catalog() if full else _known_catalog(ws, repository)
-        indexed = indexing.read_tags(repository, known, jobs=jobs, progress=ws.progress)
-        # Spack's index first: a client that sees the new catalog's site finds everything it names.
-        spack_changed = indexing.write_spack_index(repository, indexing.spack_index(indexed.catalog))
-        changed = indexing.write_catalog(repository, indexed.catalog)
-        found.append(reports.index_report(indexed.with_written(changed or spack_changed), repository.name))
-    return reports.join(found)
+    _check_jobs(jobs)
+    return reports.join([reports.attempt(partial(_index, ws, ws.location(to).child(image), full, jobs)) for image in ws.images()])
+
+
+def _index(ws: Workspace, location: Location, full: bool, jobs: int) -> Report:
+    repository = ws.repository(location)
+    known = Catalog() if full else _known_catalog(ws, repository)
+    indexed = indexing.read_tags(repository, known, jobs=jobs, progress=ws.progress)
+    labels = _oci_labels(ws)
+    # Spack's index first: a client that sees the new catalog's site finds everything it names.
+    listed = indexing.write_spack_index(repository, indexing.spack_index(indexed.catalog), labels=labels, check=full)
+    kept = indexing.write_catalog(repository, indexed.catalog, labels=labels, check=full)
+    return reports.index_report(indexed.with_written(listed or kept), repository.name)
 
 
 def render(ws: Workspace, to: str = "", out: str = "") -> Report:
@@ -54,47 +64,71 @@ def render(ws: Workspace, to: str = "", out: str = "") -> Report:
 
 def verify(ws: Workspace, to: str = "", *, jobs: int = JOBS) -> Report:
     """Check everything the registry holds against everything else."""
-    repositories = [ws.repository(ws.location(to).child(image)) for image in ws.images()]
-    return reports.join(reports.verify_report(verifying.verify(r, jobs=jobs, progress=ws.progress), r.name) for r in repositories)
+    _check_jobs(jobs)
+    return reports.join([reports.attempt(partial(_verify, ws, ws.location(to).child(image), jobs)) for image in ws.images()])
+
+
+def _verify(ws: Workspace, location: Location, jobs: int) -> Report:
+    repository = ws.repository(location)
+    return reports.verify_report(verifying.verify(repository, jobs=jobs, progress=ws.progress), repository.name)
 
 
 def serve(ws: Workspace, port: int = 8000, out: str = "") -> None:
     """Show the rendered site on this machine until interrupted."""
-    with serving(Path(out).resolve() if out else ws.var / "site", port) as server:
+    with serving(Path(out).resolve() if out else ws.var / "site", port) as server, contextlib.suppress(KeyboardInterrupt):
         ws.progress.say(f"the site is at http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
         server.serve_forever()
 
 
-def _mirrored(ws: Workspace) -> Iterator[tuple[str, tuple[str, Stack]]]:
-    found = [(image, named) for image, named in ws.images().items() if ws.mirror(image).entry_paths()]
-    if not found:
-        raise MirrorError(f"there is nothing to push: {ws.var / 'mirror'} holds no entries", hint="run `inv build` first")
-    yield from found
+def _check_jobs(jobs: int) -> None:
+    if not 1 <= jobs <= MOST_JOBS:
+        raise UsageError(f"--jobs is {jobs}", hint=f"from 1 to {MOST_JOBS} requests can be under way at once")
 
 
 def _push(ws: Workspace, image: str, stack: Stack, location: Location, force: bool, dry_run: bool, jobs: int) -> Report:
     mirror, repository = ws.mirror(image), ws.repository(location)
-    plan = pushing.plan_push(mirror.entries(), repository.tags(), force=force)
+    damaged: list[MirrorError] = []
+    entries = list(mirror.entries(damaged.append))
+    records = ((entry.hash, mirror.record(entry.hash)) for entry in entries)
+    forbidden = frozenset(h for h, record in records if record is not None and not record.package.redistributable)
+    plan = pushing.plan_push(entries, repository.tags(), force=force, forbidden=forbidden)
+    told = [Report(lines=tuple(reports.error_text(error).splitlines()), exit_code=error.exit_code) for error in damaged]
     if dry_run:
-        return reports.plan_report(plan, repository.name)
-    bases: dict[str, BaseImage] = {}
-    if stack.base_image:
-        where, _, reference = stack.base_image.rpartition(":")
-        source = ws.repository(parse_location(where, folder=ws.folder))
-        for arch in sorted({pushing.architecture(item.entry) for item in plan.to_send()}):
-            bases[arch] = pushing.base_image(source, reference, stack.base_image.partition("://")[2] or stack.base_image, arch)
-            pushing.copy_base(source, repository, bases[arch])
+        return reports.join([*told, reports.plan_report(plan, repository.name)])
+    catalog = _known_catalog(ws, repository)
+    if force and catalog.entries:
+        # What is sent anew may get another manifest; the next index run reads it again.
+        catalog = merge(catalog, frozenset(item.tag for item in plan.to_send()), ())
+        indexing.write_catalog(repository, catalog, labels=_oci_labels(ws))
     outcomes = pushing.push(
         plan,
         mirror,
         repository,
-        catalog=_known_catalog(ws, repository),
-        bases=bases,
-        vendor=ws.settings.vendor,
+        catalog=catalog,
+        bases=_bases(ws, stack, plan, repository),
+        labels=ws.labels(),
         jobs=jobs,
         progress=ws.progress,
     )
-    return reports.push_report(outcomes, {item.entry.hash: item.entry.label for item in plan.items}, repository.name)
+    labels = {item.entry.hash: item.entry.label for item in plan.items}
+    return reports.join([*told, reports.push_report(outcomes, labels, repository.name)])
+
+
+def _bases(ws: Workspace, stack: Stack, plan: pushing.PushPlan, repository: Repository) -> dict[str, BaseImage]:
+    """The base image of each architecture that is pushed, with its layers copied to where they are needed."""
+    if not stack.base_image:
+        return {}
+    place, reference = parse_image(stack.base_image, folder=ws.folder)
+    source = ws.repository(place, own=False)
+    bases = {}
+    for platform in sorted({pushing.architecture(item.entry) for item in plan.to_send()}):
+        bases[platform] = pushing.base_image(source, reference, stack.base_image.partition("://")[2] or stack.base_image, platform)
+        pushing.copy_base(source, repository, bases[platform])
+    return bases
+
+
+def _oci_labels(ws: Workspace) -> dict[str, str]:
+    return {f"org.opencontainers.image.{key}": value for key, value in ws.labels().items()}
 
 
 def _known_catalog(ws: Workspace, repository: Repository) -> Catalog:

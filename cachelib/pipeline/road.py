@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from cachelib.model.errors import InstallError
-from cachelib.pipeline.build import build, install, run_build
+from cachelib.pipeline.build import build, run_build
+from cachelib.pipeline.install import install
 from cachelib.pipeline.publish import index, push, render, verify
 from cachelib.pipeline.workspace import EXAMPLES, PROJECT, Workspace, open_workspace
 from cachelib.steps import reports
@@ -19,7 +21,7 @@ def cache(ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_
     built = build(ws, specs, stack_name, spack_root)
     if built.exit_code and not any(ws.mirror(image).entry_paths() for image in ws.images()):
         return built  # nothing was ever built here, so there is nothing to publish
-    return reports.join([built, push(ws, to), index(ws, to), render(ws, to), verify(ws, to)])
+    return reports.join([built, *_publish(ws, to)])
 
 
 def demo(spack_root: str = "", var: Path = PROJECT / "var") -> Report:
@@ -40,8 +42,14 @@ def demo(spack_root: str = "", var: Path = PROJECT / "var") -> Report:
         if result.not_built() == {"broken-clock"}:
             note = "  (broken-clock fails on purpose: a failure is reported, and the rest goes out)"
             built = Report(lines=(*built.lines, note))
-    road = reports.join([built, push(ws, to), index(ws, to), render(ws, to), verify(ws, to)])
-    return Report(lines=(*road.lines, *_what_next(ws)), exit_code=road.exit_code)
+    road = reports.join([built, *_publish(ws, to)])
+    return road if road.exit_code else Report(lines=(*road.lines, *_what_next(ws)))
+
+
+def _publish(ws: Workspace, to: str) -> Iterator[Report]:
+    """From the mirror to the verified site. Each step works on what the last one left, so one that fails is told, not fatal."""
+    for step in (push, index, render, verify):
+        yield reports.attempt(partial(step, ws, to))
 
 
 def _what_next(ws: Workspace) -> Iterator[str]:

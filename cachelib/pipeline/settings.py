@@ -16,7 +16,7 @@ def config(ws: Workspace) -> Report:
     """Say what cache.yaml means: it has been checked by being read."""
     lines = []
     for name, stack in ws.settings.stacks.items():
-        target = choose_target(stack.targets, ws.machine) or "this machine's own"
+        target = choose_target(stack.targets, ws.machine) or ("NONE FOR THIS MACHINE" if stack.targets else "this machine's own")
         lines.append(f"  {name}: {len(stack.specs)} requests with Spack {stack.spack.version}, target {target}")
         lines.append(f"    publishes to {ws.location('').child(stack.image_name)}")
     return Report(lines=("cache.yaml is right:", *lines))

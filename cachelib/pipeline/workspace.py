@@ -24,7 +24,7 @@ from cachelib.tools.registry import RegistryRepository
 PROJECT = Path(__file__).resolve().parents[2]
 EXAMPLES = PROJECT / "examples"
 #: Requests to a registry that are under way at once.
-JOBS = 16
+JOBS, MOST_JOBS = 16, 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +65,26 @@ class Workspace:
         """The registry: as told on the command line (relative to here), or as in cache.yaml (relative to it)."""
         return parse_location(to or self.settings.registry, folder=Path.cwd() if to else self.folder)
 
-    def repository(self, location: Location) -> Repository:
-        """The repository at a location, with the credentials that are found for it."""
+    def repository(self, location: Location, *, own: bool = True) -> Repository:
+        """The repository at a location, with the credentials that are found for it.
+
+        CACHE_REGISTRY_USERNAME and CACHE_REGISTRY_PASSWORD are for the cache's own registry, and never sent to another.
+        """
+        env = {key: value for key, value in self.env.items() if own or not key.startswith("CACHE_REGISTRY_")}
         match location:
             case LayoutLocation():
                 return LayoutRepository(location)
             case RegistryLocation():
-                return RegistryRepository(location, find_credentials(location.host, self.env, self.home), connections=JOBS)
+                return RegistryRepository(location, find_credentials(location.host, env, self.home), connections=JOBS)
+
+    def source(self) -> str:
+        """The web address of the repository that owns the cache: as in cache.yaml, or as GitHub Actions tells it."""
+        server, name = self.env.get("GITHUB_SERVER_URL", ""), self.env.get("GITHUB_REPOSITORY", "")
+        return self.settings.source or (f"{server}/{name}" if server and name else "")
+
+    def labels(self) -> dict[str, str]:
+        """What everything that is published says of its owner."""
+        return {key: value for key, value in (("vendor", self.settings.vendor), ("source", self.source())) if value}
 
 
 def open_workspace(config: str = "cache.yaml", var: str = "", shared: str = "") -> Workspace:

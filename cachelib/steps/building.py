@@ -63,6 +63,7 @@ class BuildResult:
     rejected: tuple[Rejected, ...]
     mirror: str
     written: int
+    trouble: str = ""
 
     def not_built(self) -> frozenset[str]:
         """The names of packages and requests that should be there and aren't."""
@@ -102,7 +103,7 @@ def environment_yaml(
     ours: dict[str, Any] = {
         "view": False,
         # Fresh: what is concretized hangs on the pins alone, not on what happens to be in the cache today.
-        "concretizer": {"unify": {"true": True, "false": False}.get(stack.unify, stack.unify), "reuse": False},
+        "concretizer": {"unify": _unify(stack, given or {}), "reuse": False},
         "packages": packages,
         "mirrors": {name: {"url": url, "binary": True, "source": False, "signed": False} for name, url in mirrors.items()},
     }
@@ -111,9 +112,9 @@ def environment_yaml(
     return {"spack": merged}
 
 
-def lock_key(stack: Stack, environment: str, detected: bytes, recipes: str) -> str:
+def lock_key(spack_commit: str, stack: Stack, environment: str, detected: bytes, recipes: str) -> str:
     """What a concretization hangs on; the same key means the same result, so it need not be done again."""
-    parts = (stack.spack.commit, stack.packages.commit, environment, detected.decode(errors="replace"), recipes)
+    parts = (spack_commit, stack.packages.commit, environment, detected.decode(errors="replace"), recipes)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -253,5 +254,18 @@ def to_mirror(lock: Lock, described: Mapping[str, Mapping[str, Any]], in_mirror:
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():
-        merged[key] = _merge(merged[key], value) if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) else value
+        held = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(held, Mapping):
+            merged[key] = _merge(held, value)
+        elif isinstance(value, list) and held is not None:
+            # Requirements and the like add up: what a person asked for holds beside what the cache needs.
+            merged[key] = [*(held if isinstance(held, list) else [held]), *value]
+        else:
+            merged[key] = value
     return merged
+
+
+def _unify(stack: Stack, given: Mapping[str, Any]) -> object:
+    concretizer = given.get("concretizer")
+    held = concretizer.get("unify") if isinstance(concretizer, Mapping) else None
+    return {"true": True, "false": False, "": "when_possible" if held is None else held}.get(stack.unify, stack.unify)

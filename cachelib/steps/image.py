@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cachelib.model.digest import Digest
@@ -38,7 +38,7 @@ _INSPECTIONS = (
 )  # fmt: skip
 
 
-def make_config(entry: Entry, layers: Sequence[Layer], base: BaseImage, record: Record | None) -> bytes:
+def make_config(entry: Entry, layers: Sequence[Layer], base: BaseImage, record: Record | None, annotations: Mapping[str, str]) -> bytes:
     """The image's config: what a container runtime needs, and beside it the spec, as Spack reads it back."""
     target = entry.spec.root.target
     config: dict[str, Any] = copy.deepcopy(dict(base.config)) or {
@@ -50,7 +50,13 @@ def make_config(entry: Entry, layers: Sequence[Layer], base: BaseImage, record: 
     config["rootfs"]["diff_ids"] = [*config["rootfs"]["diff_ids"], *(str(layer.diff_id) for layer in layers)]
     # A base image's history tells of its layers alone; image-spec, config.md, asks that it tell of all or be left out.
     config.pop("history", None)
-    config.setdefault("config", {})["Env"] = [f"{k}={v}" for k, v in _environment(config, layers, record).items()]
+    given = config.get("config")
+    runtime: dict[str, Any] = given if isinstance(given, dict) else {}
+    config["config"] = runtime
+    if base.media_type == DOCKER_MANIFEST:
+        # Docker's manifests have no annotations; labels of the config are what its clients and ghcr.io read instead.
+        runtime["Labels"] = {**(runtime.get("Labels") or {}), **annotations}
+    runtime["Env"] = [f"{k}={v}" for k, v in _environment(config, layers, record).items()]
     created = record.origin.created if record else ""
     if created:
         config["created"] = created
@@ -66,7 +72,9 @@ def make_config(entry: Entry, layers: Sequence[Layer], base: BaseImage, record: 
     return compact_json(config)
 
 
-def make_manifest(layers: Sequence[Layer], base: BaseImage, config: bytes, annotations: dict[str, str]) -> tuple[Descriptor, RawManifest]:
+def make_manifest(
+    layers: Sequence[Layer], base: BaseImage, config: bytes, annotations: Mapping[str, str]
+) -> tuple[Descriptor, RawManifest]:
     """The image's manifest, and the descriptor of its config. One format throughout: Apptainer refuses a mixture."""
     docker = base.media_type == DOCKER_MANIFEST
     layer_type = DOCKER_LAYER_GZIP if docker else LAYER_GZIP
@@ -80,8 +88,11 @@ def make_manifest(layers: Sequence[Layer], base: BaseImage, config: bytes, annot
     return descriptor, manifest.raw()
 
 
-def make_annotations(entry: Entry, record: Record | None, base: BaseImage, vendor: str) -> dict[str, str]:
-    """What the image tells of itself: OCI's keys (image-spec, annotations.md), and ours for what they have no word for."""
+def make_annotations(entry: Entry, record: Record | None, base: BaseImage, labels: Mapping[str, str]) -> dict[str, str]:
+    """What the image tells of itself: OCI's keys (image-spec, annotations.md), and ours for what they have no word for.
+
+    `labels` are the cache's own: its `vendor`, and the `source` that ghcr.io links its packages by.
+    """
     spec = entry.spec
     package = record.package if record else PackageInfo()
     origin = record.origin if record else Origin()
@@ -92,10 +103,10 @@ def make_annotations(entry: Entry, record: Record | None, base: BaseImage, vendo
         "licenses": package.license[:LICENSE_LIMIT],
         "url": package.homepage,
         "documentation": f"https://packages.spack.io/package.html?name={spec.root.name}" if spec.root.namespace == "builtin" else "",
-        "source": origin.source,
+        "source": labels.get("source", "") or origin.source,
         "revision": origin.revision,
         "created": origin.created,
-        "vendor": vendor,
+        "vendor": labels.get("vendor", ""),
         "base.name": base.name,
     }
     ours = {
@@ -126,7 +137,7 @@ def spec_dict(spec: ConcreteSpec) -> dict[str, Any]:
 
 def _environment(config: dict[str, Any], layers: Sequence[Layer], record: Record | None) -> dict[str, str]:
     env = {"PATH": "/bin:/usr/bin"}
-    for item in config.get("config", {}).get("Env") or ():
+    for item in config["config"].get("Env") or ():
         key, _, value = item.partition("=")
         env[key] = value
     if record and record.environment:

@@ -29,6 +29,7 @@ class PushItem:
     tag: str
     send: bool
     reason: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +38,29 @@ class PushPlan:
 
     items: tuple[PushItem, ...]
     tags: frozenset[str]
+    force: bool = False
 
     def to_send(self) -> tuple[PushItem, ...]:
         return tuple(item for item in self.items if item.send)
 
 
-def plan_push(entries: Iterable[Entry], tags: frozenset[str], *, force: bool = False) -> PushPlan:
-    """Decide for each entry: a published DAG hash is left alone, unless forced; dependencies come first."""
+def plan_push(entries: Iterable[Entry], tags: frozenset[str], *, force: bool = False, forbidden: frozenset[str] = frozenset()) -> PushPlan:
+    """Decide for each entry: a published DAG hash is left alone, unless forced; dependencies come first.
+
+    `forbidden` are DAG hashes whose recipe does not allow that their binary is given away.
+    """
     items = []
     for entry in sorted(entries, key=lambda entry: (len(entry.spec.runtime_closure()), entry.spec.root.name, entry.hash)):
         root = entry.spec.root
         tag = spec_tag(root.name, root.version, root.hash)
+        if entry.hash in forbidden:
+            reason = "its recipe forbids giving away the binary (redistribute)"
+            items.append(PushItem(entry=entry, tag=tag, send=False, reason=reason, refused=True))
+            continue
         published = tag in tags
         reason = ("published, but --force" if force else "published already") if published else "not published yet"
         items.append(PushItem(entry=entry, tag=tag, send=force or not published, reason=reason))
-    return PushPlan(items=tuple(items), tags=tags)
+    return PushPlan(items=tuple(items), tags=tags, force=force)
 
 
 def push(
@@ -61,13 +70,15 @@ def push(
     *,
     catalog: Catalog,
     bases: Mapping[str, BaseImage],
-    vendor: str,
+    labels: Mapping[str, str],
     jobs: int,
     progress: Progress,
 ) -> dict[str, PushOutcome]:
     """Carry out the plan; one outcome per DAG hash. A failure costs the entry and those that contain it, nothing else."""
     outcomes: dict[str, PushOutcome] = {
-        item.entry.hash: Present(reference=f"{repository.name}:{item.tag}") for item in plan.items if not item.send
+        item.entry.hash: NotPushed(reason=item.reason) if item.refused else Present(reference=f"{repository.name}:{item.tag}")
+        for item in plan.items
+        if not item.send
     }
     sending = plan.to_send()
     progress.start(f"push to {repository.name}", len(sending))
@@ -76,8 +87,8 @@ def push(
         manifests: list[tuple[PushItem, Future[Pushed]]] = []
         # A manifest waits for layers that stand before it in the pool's queue, so no worker waits for what can't start.
         for item in sending:
-            layers[item.entry.hash] = pool.submit(_send_layer, item.entry, mirror, repository)
-            manifests.append((item, pool.submit(_send_image, item, layers, mirror, repository, bases, vendor, progress)))
+            layers[item.entry.hash] = pool.submit(_send_layer, item.entry, mirror, repository, plan.force)
+            manifests.append((item, pool.submit(_send_image, item, layers, mirror, repository, bases, labels, plan.force, progress)))
         try:
             for item, future in manifests:
                 try:
@@ -125,10 +136,10 @@ def _published_layer(dag_hash: str, tag: str, catalog: Catalog, repository: Repo
     return Layer(digest=own.digest, size=own.size, diff_id=diff_id), 0
 
 
-def _send_layer(entry: Entry, mirror: Mirror, repository: Repository) -> tuple[Layer, int]:
+def _send_layer(entry: Entry, mirror: Mirror, repository: Repository, force: bool) -> tuple[Layer, int]:
     info = mirror.inspect_tarball(entry.tarball)
     layer = Layer(digest=info.digest, size=info.size, diff_id=info.diff_id, info=info)
-    sent = repository.put_blob(layer.descriptor(), lambda: mirror.open_blob(info.digest))
+    sent = repository.put_blob(layer.descriptor(), lambda: mirror.open_blob(info.digest), replace=force)
     return layer, sent
 
 
@@ -138,23 +149,23 @@ def _send_image(
     mirror: Mirror,
     repository: Repository,
     bases: Mapping[str, BaseImage],
-    vendor: str,
+    labels: Mapping[str, str],
+    force: bool,
     progress: Progress,
 ) -> Pushed:
     entry = item.entry
     base = bases.get(architecture(entry), BaseImage())
     record = mirror.record(entry.hash)
-    if record is not None and not record.package.redistributable:
-        raise FormatError("its recipe forbids giving away the binary (redistribute)")
     chain: list[Layer] = []
     for node in entry.spec.runtime_closure():
         layer = _layer(node, entry, layers, progress)
         if layer is not None:
             chain.append(layer)
     _, sent = layers[entry.hash].result()
-    config = make_config(entry, chain, base, record)
-    descriptor, manifest = make_manifest(chain, base, config, make_annotations(entry, record, base, vendor))
-    sent += repository.put_blob(descriptor, lambda: io.BytesIO(config))
+    annotations = make_annotations(entry, record, base, labels)
+    config = make_config(entry, chain, base, record, annotations)
+    descriptor, manifest = make_manifest(chain, base, config, annotations)
+    sent += repository.put_blob(descriptor, lambda: io.BytesIO(config), replace=force)
     repository.put_manifest(manifest, item.tag)
     return Pushed(reference=f"{repository.name}:{item.tag}", digest=str(manifest.digest), sent=sent + len(manifest.data))
 
@@ -216,7 +227,9 @@ def base_image(source: Repository, reference: str, name: str, platform: str) -> 
         fitting = [
             item
             for item in data["manifests"]
-            if (item.get("platform") or {}).get("os") == "linux" and item["platform"].get("architecture") == platform
+            if isinstance(item, dict)
+            and isinstance(item.get("platform"), dict)
+            and (item["platform"].get("os"), item["platform"].get("architecture")) == ("linux", platform)
         ]
         if not fitting:
             raise FormatError(f"the base image {name} has nothing for linux/{platform}", hint="choose another `base_image`")
@@ -225,6 +238,12 @@ def base_image(source: Repository, reference: str, name: str, platform: str) -> 
             raise FormatError(f"the base image {name} lacks its manifest for linux/{platform}")
     manifest = ImageManifest.parse(raw)
     config = parse_json(source.read_blob(manifest.config), f"the config of {name}")
+    rootfs = config.get("rootfs")
+    if not isinstance(rootfs, dict) or not isinstance(rootfs.get("diff_ids"), list) or len(rootfs["diff_ids"]) != len(manifest.layers):
+        raise FormatError(f"the config of the base image {name} does not name its layers", hint="choose another `base_image`")
+    if (config.get("os"), config.get("architecture")) != ("linux", platform):
+        found = f"{config.get('os')}/{config.get('architecture')}"
+        raise FormatError(f"the base image {name} is for {found}, not for linux/{platform}", hint="choose another `base_image`")
     return BaseImage(
         name=name,
         media_type=manifest.media_type,

@@ -12,7 +12,7 @@ from cachelib.model import errors
 from cachelib.model.config import json_schema
 from cachelib.model.ports import File
 from cachelib.model.reference import TaskHelp
-from cachelib.steps.rendering import api_schema
+from cachelib.steps.api_schema import api_schema
 
 _MADE = "<!-- Made by `inv docs` from the code: change it there. -->\n\n"
 

@@ -14,6 +14,7 @@ from cachelib.model.database import index_files
 from cachelib.model.digest import Digest
 from cachelib.model.ports import File, Templates
 from cachelib.model.spec import ConcreteSpec, Node, format_node
+from cachelib.steps.api_schema import api_schema
 from cachelib.steps.image import PREFIX
 from cachelib.steps.indexing import spack_index
 
@@ -55,7 +56,7 @@ class Build:
     created: str
     seconds: float | None
     run: str
-    dependencies: tuple[tuple[str, str, bool], ...]
+    dependencies: tuple[tuple[str, str, bool, str], ...]
 
     def json(self) -> dict[str, Any]:
         """The build as the API tells it."""
@@ -77,7 +78,7 @@ class Build:
             "created": self.created or None,
             "buildSeconds": self.seconds,
             "run": self.run or None,
-            "dependencies": [{"name": name, "hash": h, "cached": cached} for name, h, cached in self.dependencies],
+            "dependencies": [{"name": name, "hash": h, "cached": cached} for name, h, cached, _ in self.dependencies],
         }
 
 
@@ -92,6 +93,11 @@ class Package:
     builds: tuple[Build, ...]
 
     @property
+    def path(self) -> str:
+        """The name as a path of the site."""
+        return page_path(self.name)
+
+    @property
     def versions(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(build.version for build in self.builds))
 
@@ -103,6 +109,7 @@ class Package:
         """The package as a line of a list."""
         return {
             "name": self.name,
+            "path": self.path,
             "description": self.description,
             "versions": list(self.versions),
             "targets": list(self.targets),
@@ -128,7 +135,7 @@ def render(site: Site, images: Iterable[SiteImage], templates: Templates) -> Ite
     yield PurePosixPath("packages/index.html"), templates.render("site/packages.html", {**common, "root": "../", "page": "packages"})
     for package in packages:
         values: dict[str, object] = {**common, "root": "../../", "page": "package", "package": package}
-        yield PurePosixPath("packages", package.name, "index.html"), templates.render("site/package.html", values)
+        yield PurePosixPath("packages", package.path, "index.html"), templates.render("site/package.html", values)
     # The page for what isn't there is shown at any depth, so its links start at the site's root.
     root = f"{site.url.rstrip('/')}/" if site.url else "/"
     yield PurePosixPath("404.html"), templates.render("site/404.html", {**common, "root": root, "page": "404"})
@@ -149,7 +156,7 @@ def _api(images: tuple[SiteImage, ...], packages: tuple[Package, ...], builds: i
             }
             for image in images
         ],
-        "links": {"packages": "packages.json", "package": "packages/{name}.json", "schema": "schema.json"},
+        "links": {"packages": "packages.json", "package": "packages/{path}.json", "schema": "schema.json"},
     }
     files = {
         "index.json": _body("service", service),
@@ -158,47 +165,8 @@ def _api(images: tuple[SiteImage, ...], packages: tuple[Package, ...], builds: i
     }
     for package in packages:
         about = {"name": package.name, "description": package.description, "homepage": package.homepage, "license": package.license}
-        files[f"packages/{package.name}.json"] = _body("package", about | {"builds": [build.json() for build in package.builds]})
+        files[f"packages/{package.path}.json"] = _body("package", about | {"builds": [build.json() for build in package.builds]})
     return files
-
-
-def api_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of every body of the API, told apart by `meta.kind`."""
-    text, count = {"type": "string"}, {"type": "integer", "minimum": 0}
-    maybe, texts = {"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}}
-    digest = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
-    dag_hash = {"type": "string", "pattern": "^[a-z2-7]{32}$"}
-
-    def body(kind: str, properties: dict[str, Any]) -> dict[str, Any]:
-        meta = _object({"api": {"type": "string", "pattern": r"^1\.\d+$"}, "kind": {"const": kind}})
-        return _object({"meta": meta, **properties})
-
-    build = _object({
-        "hash": dag_hash, "image": text, "name": text, "version": text, "spec": text, "target": text, "os": text, "platform": text,
-        "compilers": texts, "libc": text, "size": count, "imageSize": count, "digest": digest, "reference": text, "created": maybe,
-        "buildSeconds": {"type": ["number", "null"], "minimum": 0}, "run": maybe,
-        "dependencies": {"type": "array", "items": _object({"name": text, "hash": dag_hash, "cached": {"type": "boolean"}})},
-    })  # fmt: skip
-    image = _object({"name": text, "mirror": text, "builds": count, "spackIndex": text, "spackIndexDigest": digest})
-    summary = _object({"name": text, "description": text, "versions": texts, "targets": texts, "builds": count})
-    links = {"type": "object", "additionalProperties": text}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "The API of a Spack build cache, version 1",
-        "oneOf": [
-            body("service", {
-                "packages": count, "builds": count, "size": count, "images": {"type": "array", "items": image}, "links": links,
-            }),
-            body("packages", {"packages": {"type": "array", "items": summary}}),
-            body("package", {
-                "name": text, "description": text, "homepage": text, "license": text, "builds": {"type": "array", "items": build},
-            }),
-        ],
-    }  # fmt: skip
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def _body(kind: str, data: Mapping[str, Any]) -> bytes:
@@ -206,7 +174,7 @@ def _body(kind: str, data: Mapping[str, Any]) -> bytes:
 
 
 def _json(data: Mapping[str, Any]) -> bytes:
-    return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
 def _packages(images: tuple[SiteImage, ...]) -> tuple[Package, ...]:
@@ -258,8 +226,14 @@ def _build(image: SiteImage, entry: CatalogEntry, spec: ConcreteSpec) -> Build:
     )
 
 
-def _dependency(node: Node, catalog: Catalog) -> tuple[str, str, bool]:
-    return node.name, node.hash, node.hash in catalog.entries
+def _dependency(node: Node, catalog: Catalog) -> tuple[str, str, bool, str]:
+    return node.name, node.hash, node.hash in catalog.entries, page_path(node.name)
+
+
+def page_path(name: str) -> str:
+    """A package's name as a path: some disks don't tell capitals from small letters, so names with capitals are marked."""
+    lower = name.lower()
+    return name if name == lower else f"{lower}.{Digest.of(name.encode()).hex[:8]}"
 
 
 def version_key(version: str) -> tuple[tuple[int, int | str], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from cachelib.model.errors import BuildError, CacheError, RegistryError, VerifyError
@@ -17,6 +17,7 @@ from cachelib.model.outcome import (
     Reused,
     Skipped,
 )
+from cachelib.model.text import printable
 from cachelib.steps.building import BuildResult
 from cachelib.steps.indexing import Indexed
 from cachelib.steps.pushing import PushPlan
@@ -37,7 +38,8 @@ class Report:
 
     @property
     def text(self) -> str:
-        return "\n".join(self.lines)
+        """The lines as they are printed: what came from outside can't move a cursor or give a CI command."""
+        return "\n".join(printable(line) for line in self.lines)
 
 
 def join(reports: Iterable[Report]) -> Report:
@@ -47,6 +49,14 @@ def join(reports: Iterable[Report]) -> Report:
         lines=tuple(line for report in reports for line in report.lines),
         exit_code=next((report.exit_code for report in reports if report.exit_code), 0),
     )
+
+
+def attempt(step: Callable[[], Report]) -> Report:
+    """A step's report; where it failed, one that says so, so that the reports of other steps are not lost."""
+    try:
+        return step()
+    except CacheError as error:
+        return Report(lines=tuple(error_text(error).splitlines()), exit_code=error.exit_code)
 
 
 def error_text(error: CacheError) -> str:
@@ -67,20 +77,21 @@ def build_report(result: BuildResult) -> Report:
                 well.append(f"  reused   {label} ({outcome.source})")
             case Failed():
                 lines.append(f"  FAILED   {label} in phase {outcome.phase}: {outcome.message}")
-                lines += [f"             {line}" for line in outcome.error_lines[:ERROR_LINES]]
+                lines += [f"             | {line}" for line in outcome.error_lines[:ERROR_LINES]]
                 lines += [f"             whole log: {outcome.log}"] if outcome.log else []
             case Skipped():
                 because = f": {outcome.because_of}" if outcome.because_of else ""
                 lines.append(f"  skipped  {label}, {outcome.reason}{because}")
     for rejection in result.rejected:
         lines.append(f"  REJECTED {rejection.request!r}:")
-        lines += [f"             {line}" for line in rejection.reason.splitlines()]
+        lines += [f"             | {line}" for line in rejection.reason.splitlines()]
         lines.append(f"             hint: {rejection.hint}")
     counts = Counter(type(outcome).__name__.lower() for outcome in result.outcomes.values())
     counts["rejected"] = len(result.rejected)
     total = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "nothing to build"
     lines.append(f"build: {total}; {result.written} new in the mirror {result.mirror}")
-    return Report(lines=(*_some(well), *lines), exit_code=BuildError.exit_code if result.not_built() else 0)
+    lines += result.trouble.splitlines()
+    return Report(lines=(*_some(well), *lines), exit_code=BuildError.exit_code if result.not_built() or result.trouble else 0)
 
 
 def plan_report(plan: PushPlan, where: str) -> Report:

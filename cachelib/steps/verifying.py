@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from cachelib.model.catalog import Catalog
-from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError
-from cachelib.model.oci import INDEX_TAG, Descriptor, ImageManifest, is_spec_tag, parse_json, spec_tag
+from cachelib.model.oci import INDEX_TAG, Descriptor, ImageManifest, RawManifest, is_spec_tag, parse_json
 from cachelib.model.ports import Progress, Repository
-from cachelib.model.spec import ConcreteSpec, dag_hash, parse_spec
-from cachelib.steps.indexing import load_catalog, spack_index
+from cachelib.model.spec import ConcreteSpec, dag_hash
+from cachelib.steps.indexing import CONFIG_LIMIT, load_catalog, read_image_config, spack_index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,24 +41,19 @@ def verify(repository: Repository, *, jobs: int, progress: Progress) -> Verified
     """Read everything there is, and check it against everything else."""
     findings: list[Finding] = []
     tags = sorted(tag for tag in repository.tags() if is_spec_tag(tag))
-    images: dict[str, ImageManifest] = {}
-    specs: dict[str, ConcreteSpec] = {}
+    images: dict[str, _Image] = {}
     progress.start(f"verify images of {repository.name}", len(tags))
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         for tag, future in [(tag, pool.submit(_image, repository, tag)) for tag in tags]:
             try:
-                images[tag], spec, problems = future.result()
-                specs[spec.root.hash] = spec
+                images[tag], problems = future.result()
                 findings += [Finding(where=tag, problem=problem, remedy=_PUSH) for problem in problems]
             except CacheError as error:
                 findings.append(Finding(where=tag, problem=error.message, remedy=_PUSH))
             progress.advance(tag)
         progress.finish()
-        layers = {layer.digest: layer for image in images.values() for layer in image.layers}
-        users: dict[Digest, str] = {}
-        for tag, image in images.items():
-            for layer in image.layers:
-                users.setdefault(layer.digest, tag)
+        layers = {layer.digest: layer for image in images.values() for layer in image.manifest.layers}
+        users = {layer.digest: tag for tag in sorted(images, reverse=True) for layer in images[tag].manifest.layers}
         progress.start(f"verify blobs of {repository.name}", len(layers))
         for digest, reading in [(d, pool.submit(_read, repository, layer)) for d, layer in layers.items()]:
             try:
@@ -68,31 +62,40 @@ def verify(repository: Repository, *, jobs: int, progress: Progress) -> Verified
                 findings.append(Finding(where=f"{users[digest]} (layer {digest})", problem=error.message, remedy=_PUSH))
             progress.advance(str(digest))
         progress.finish()
+    specs = {image.spec.root.hash: image.spec for image in images.values()}
     findings += _closures(specs)
     findings += _catalog(repository, images)
     return Verified(images=len(images), blobs=len(layers), bytes=sum(layer.size for layer in layers.values()), findings=tuple(findings))
 
 
-def _image(repository: Repository, tag: str) -> tuple[ImageManifest, ConcreteSpec, list[str]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    raw: RawManifest
+    manifest: ImageManifest
+    spec: ConcreteSpec
+
+
+def _image(repository: Repository, tag: str) -> tuple[_Image, list[str]]:
     raw = repository.manifest(tag)
     if raw is None:
         raise CacheError("its manifest is missing")
     manifest = ImageManifest.parse(raw)
+    if manifest.config.size > CONFIG_LIMIT:
+        raise CacheError("its config is too large for the image of a spec")
     config = parse_json(repository.read_blob(manifest.config), "its config")
-    spec = parse_spec(config)
-    root, problems = spec.root, []
-    if tag != spec_tag(root.name, root.version, root.hash):
-        problems.append(f"it holds {root.label}, which is not what its tag says")
+    spec, diff_ids = read_image_config(tag, config)
+    problems = []
     for node in spec.nodes.values():
         if not node.external and "build_spec" not in node.raw and spec.format >= 4 and dag_hash(node.raw) != node.hash:
             problems.append(f"the DAG hash of {node.label} is not that of its contents")
-    diff_ids = (config.get("rootfs") or {}).get("diff_ids") or ()
     if len(diff_ids) != len(manifest.layers):
         problems.append(f"its config names {len(diff_ids)} layers, its manifest {len(manifest.layers)}")
-    checksum = config.get("binary_cache_checksum") or {}
-    if checksum and manifest.layers and checksum.get("hash") != manifest.layers[-1].digest.hex:
+    checksum = config.get("binary_cache_checksum")
+    if not isinstance(checksum, dict):
+        problems.append("its config does not name its tarball")
+    elif manifest.layers and checksum.get("hash") != manifest.layers[-1].digest.hex:
         problems.append("its last layer is not the tarball that its config names")
-    return manifest, spec, problems
+    return _Image(raw=raw, manifest=manifest, spec=spec), problems
 
 
 def _read(repository: Repository, layer: Descriptor) -> int:
@@ -106,7 +109,7 @@ def _closures(specs: dict[str, ConcreteSpec]) -> Iterator[Finding]:
                 yield Finding(where=spec.label, problem=f"its dependency {node.label} is not published", remedy="build and push it")
 
 
-def _catalog(repository: Repository, images: dict[str, ImageManifest]) -> Iterator[Finding]:
+def _catalog(repository: Repository, images: dict[str, _Image]) -> Iterator[Finding]:
     try:
         catalog = load_catalog(repository)
     except CacheError as error:
@@ -117,8 +120,8 @@ def _catalog(repository: Repository, images: dict[str, ImageManifest]) -> Iterat
     for tag in sorted(catalog.tags() - images.keys()):
         yield Finding(where="catalog", problem=f"it names {tag}, which is not there or not whole", remedy=_INDEX)
     for entry in catalog.entries.values():
-        if entry.tag in images and entry.tarball.digest != images[entry.tag].layers[-1].digest:
-            yield Finding(where="catalog", problem=f"it names another tarball for {entry.tag}", remedy=_INDEX)
+        if entry.tag in images and entry.manifest.digest != images[entry.tag].raw.digest:
+            yield Finding(where="catalog", problem=f"it names another manifest for {entry.tag}", remedy=_INDEX)
     yield from _index(repository, catalog)
 
 

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import archspec.cpu
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from cachelib.model.config import Settings, Stack, from_data, json_schema
 from cachelib.model.errors import ConfigError, UsageError
-from cachelib.model.oci import parse_location
+from cachelib.model.oci import parse_image, parse_location
+from cachelib.model.text import printable
 
 Path_ = tuple[str | int, ...]
 
@@ -39,9 +41,14 @@ def parse_settings(text: str, name: str, folder: Path) -> Settings:
         where = f"{name}:{mark.line + 1}" if mark else name
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"{where}: not YAML: {reason}", hint="mend the line, then run `inv config`") from None
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise ConfigError(f"{name}: a value that YAML can't read: {error}", hint="quote dates and versions, and nest less") from None
     if not isinstance(data, dict) or document is None:
         raise ConfigError(f"{name} is empty or holds no mapping", hint="see docs/reference/cache-yaml.md for one to start from")
     lines = dict(_lines(document, ()))
+    problems = [(line, f"the key {key} is not text: quote it") for key, line in _other_keys(document)]
+    if problems:
+        raise _error(name, problems)
     problems = [
         (_line(lines, tuple(error.absolute_path)), message)
         for error in Draft202012Validator(json_schema()).iter_errors(data)
@@ -52,10 +59,27 @@ def parse_settings(text: str, name: str, folder: Path) -> Settings:
         settings: Settings = from_data(Settings, data)
         problems = [(_line(lines, at), message) for at, message in _semantic(settings, folder)]
     if problems:
-        listed = "\n".join(f"  {name}:{line}: {message}" for line, message in sorted(set(problems)))
-        count = "one problem" if len(set(problems)) == 1 else f"{len(set(problems))} problems"
-        raise ConfigError(f"{count} in {name}:\n{listed}", hint="mend them, then run `inv config` to check")
+        raise _error(name, problems)
     return settings
+
+
+def _error(name: str, problems: list[tuple[int, str]]) -> ConfigError:
+    listed = "\n".join(f"  {name}:{line}: {printable(message)}" for line, message in sorted(set(problems)))
+    count = "one problem" if len(set(problems)) == 1 else f"{len(set(problems))} problems"
+    return ConfigError(f"{count} in {name}:\n{listed}", hint="mend them, then run `inv config` to check")
+
+
+def _other_keys(node: yaml.Node) -> Iterator[tuple[str, int]]:
+    """Keys that YAML takes for a number, a date or a yes and no, outside of `config`, which is Spack's."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
+                yield (str(key.value)[:80] if isinstance(key, yaml.ScalarNode) else "of a mapping"), key.start_mark.line + 1
+            elif key.value != "config":
+                yield from _other_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _other_keys(value)
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
@@ -79,7 +103,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
         case "type":
             yield f"{where} is {_kind(error.instance)}, but must be {_TYPES[wanted]}. {about}".rstrip()
         case "enum":
-            allowed = ", ".join(str(value) for value in wanted if isinstance(value, str))
+            allowed = ", ".join(str(value) for value in wanted if value and isinstance(value, str))
             yield f"{where} is {error.instance!r}, but must be one of: {allowed}"
         case "pattern" if "propertyNames" in list(error.absolute_schema_path):
             yield f"the name {error.instance!r} in {where} may hold lower-case letters, digits and single . _ - between them"
@@ -103,6 +127,16 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
             yield ("stacks", name), f"stack {name} builds nothing: give it `specs` or an `environment`"
         if stack.environment and not (folder / stack.environment).is_file():
             yield ("stacks", name, "environment"), f"{stack.environment} does not exist, relative to {folder}"
+        for at, target in enumerate(stack.targets):
+            if target not in archspec.cpu.TARGETS:
+                close = difflib.get_close_matches(target, archspec.cpu.TARGETS, n=1)
+                advice = f"; did you mean {close[0]}?" if close else ""
+                yield ("stacks", name, "targets", at), f"{target} is no microarchitecture that Spack knows{advice}"
+        if stack.base_image:
+            try:
+                parse_image(stack.base_image, folder=folder)
+            except UsageError as error:
+                yield ("stacks", name, "base_image"), f"{error.message}; {error.hint}"
         for at, repo in enumerate(stack.repos):
             if not (folder / repo / "repo.yaml").is_file():
                 yield ("stacks", name, "repos", at), f"{repo} holds no repo.yaml, relative to {folder}"

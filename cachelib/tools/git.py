@@ -9,6 +9,8 @@ from pathlib import Path
 from cachelib.model.errors import InstallError
 from cachelib.tools.process import Finished, run
 
+_KEPT = ("GIT_CONFIG", "GIT_SSL", "GIT_SSH", "GIT_ASKPASS")
+
 
 def checkout(url: str, version: str, commit: str, folder: Path, env: Mapping[str, str]) -> bool:
     """Bring exactly `commit` of `url` into `folder`; return whether anything was fetched. Raise InstallError.
@@ -21,13 +23,26 @@ def checkout(url: str, version: str, commit: str, folder: Path, env: Mapping[str
     if folder.exists():
         shutil.rmtree(folder)
     partial = folder.with_name(f"{folder.name}.partial")
+    resumed = partial.exists()
+    try:
+        _fetch(url, version, commit, partial, env)
+    except InstallError:
+        if not resumed:
+            raise
+        # What a killed try left may be in the way (a lock file of git's): once more, from nothing.
+        shutil.rmtree(partial, ignore_errors=True)
+        _fetch(url, version, commit, partial, env)
+    partial.rename(folder)
+    return True
+
+
+def _fetch(url: str, version: str, commit: str, partial: Path, env: Mapping[str, str]) -> None:
     partial.mkdir(parents=True, exist_ok=True)
     if not (partial / ".git").is_dir():
         _must(_git(env, partial, "init", "--quiet"), url)
     fetched = _git(env, partial, "fetch", "--quiet", "--depth", "1", url, commit)
-    if fetched.code != 0:
-        fetched = _git(env, partial, "fetch", "--quiet", "--depth", "1", url, version)
-    _must(fetched, url)
+    if fetched.code != 0 and _git(env, partial, "fetch", "--quiet", "--depth", "1", url, version).code != 0:
+        _must(fetched, url)
     found = _git(env, partial, "rev-parse", "FETCH_HEAD").text.strip()
     if found != commit:
         raise InstallError(
@@ -35,8 +50,6 @@ def checkout(url: str, version: str, commit: str, folder: Path, env: Mapping[str
             hint="a moved tag is a reason to look twice; write the new commit into cache.yaml if it is meant",
         )
     _must(_git(env, partial, "checkout", "--quiet", "--detach", "--force", commit), url)
-    partial.rename(folder)
-    return True
 
 
 def head(folder: Path, env: Mapping[str, str]) -> str:
@@ -46,8 +59,10 @@ def head(folder: Path, env: Mapping[str, str]) -> str:
 
 
 def _git(env: Mapping[str, str], folder: Path, *arguments: str) -> Finished:
+    # A git hook's variables (GIT_DIR and its kin) would have git work on another repository than the folder's.
+    clean = {key: value for key, value in env.items() if not key.startswith("GIT_") or key.startswith(_KEPT)}
     # No prompt: without a terminal git would wait for a password for ever.
-    return run(["git", *arguments], env={**env, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}, cwd=folder)
+    return run(["git", *arguments], env={**clean, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}, cwd=folder)
 
 
 def _must(done: Finished, url: str) -> None:

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from cachelib.model.digest import Digest
 from cachelib.model.errors import FormatError, RegistryError
-from cachelib.model.oci import IMAGE_INDEX, MANIFEST_LIMIT, Descriptor, LayoutLocation, RawManifest, check_tag, parse_json
+from cachelib.model.oci import IMAGE_INDEX, MANIFEST_LIMIT, Descriptor, LayoutLocation, RawManifest, check_tag, is_tag, parse_json
 from cachelib.tools.files import atomic_file, read_blocks, write_atomically
 
 # image-spec, annotations.md: in index.json of a layout, the tag of a manifest.
@@ -34,6 +34,7 @@ class LayoutRepository:
         self._lock = threading.Lock()
         self._pending: dict[str, dict[str, Any]] = {}
         self._flushed = 0.0
+        self._known: tuple[tuple[int, int, int], dict[str, Any]] | None = None
 
     @property
     def name(self) -> str:
@@ -82,14 +83,10 @@ class LayoutRepository:
         if held:
             yield held
 
-    def has_blob(self, digest: Digest) -> bool:
-        """Whether the blob is there."""
-        return self._blob_path(digest).is_file()
-
-    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]]) -> int:
+    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False) -> int:
         """Store a blob unless it is there, hashing while copying; return the bytes that were written."""
         path = self._blob_path(descriptor.digest)
-        if path.is_file():
+        if path.is_file() and not replace:
             return 0
         try:
             hasher, size = hashlib.sha256(), 0
@@ -128,8 +125,8 @@ class LayoutRepository:
                 with self._exclusively():
                     index = self._index()
                     named = self._tagged(index) | self._pending
-                    unnamed = [item for item in index["manifests"] if _REF_NAME not in (item.get("annotations") or {})]
-                    index["manifests"] = unnamed + [named[tag] for tag in sorted(named)]
+                    unnamed = [item for item in index["manifests"] if isinstance(item, dict) and not _tag_of(item)]
+                    index = {**index, "manifests": unnamed + [named[tag] for tag in sorted(named)]}
                     write_atomically(self._root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
                     write_atomically(self._root / "index.json", json.dumps(index, indent=1).encode())
             except OSError as error:
@@ -151,21 +148,26 @@ class LayoutRepository:
         return RawManifest(media_type=media_type, data=data)
 
     def _index(self) -> dict[str, Any]:
+        """What index.json says; read anew only when the file has changed, as it is large and often asked."""
+        path = self._root / "index.json"
         try:
-            index = parse_json((self._root / "index.json").read_bytes(), "index.json")
+            status = path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if self._known is not None and self._known[0] == stamp:
+                return self._known[1]
+            index = parse_json(path.read_bytes(), "index.json")
         except FileNotFoundError:
             return {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": []}
         except (OSError, FormatError) as error:
             raise RegistryError(f"{self.name}: index.json is damaged: {error}", hint="delete it and push again") from None
         if not isinstance(index.get("manifests"), list):
             raise RegistryError(f"{self.name}: index.json lists no manifests", hint="delete it and push again")
+        self._known = (stamp, index)
         return index
 
     @staticmethod
     def _tagged(index: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        return {
-            tag: item for item in index["manifests"] if isinstance(item, dict) and (tag := (item.get("annotations") or {}).get(_REF_NAME))
-        }
+        return {tag: item for item in index["manifests"] if isinstance(item, dict) and is_tag(tag := _tag_of(item))}
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
@@ -179,3 +181,8 @@ class LayoutRepository:
 
     def _missing(self, what: str) -> RegistryError:
         return RegistryError(f"{self.name}: {what} is missing", status=404, hint="push again; `inv verify` names all that is missing")
+
+
+def _tag_of(item: dict[str, Any]) -> str:
+    annotations = item.get("annotations")
+    return str(annotations.get(_REF_NAME, "")) if isinstance(annotations, dict) else ""

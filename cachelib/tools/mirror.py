@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -21,7 +21,7 @@ from cachelib.model.oci import compact_json, parse_json
 from cachelib.model.record import Record, parse_record
 from cachelib.model.spec import parse_spec
 from cachelib.tools.files import write_atomically
-from cachelib.tools.tarball import inspect_tarball
+from cachelib.tools.tarball import INFLATE_ERRORS, inspect_tarball
 
 #: A spec file of more than this is no spec file; a gzip bomb is stopped here. Real ones are under 100 KB.
 SPEC_LIMIT = 64 * 1024 * 1024
@@ -42,10 +42,15 @@ class DiskMirror:
         """The manifests of all entries, sorted."""
         return sorted((self.root / _SPECS).glob("*/*.spec.manifest.json"))
 
-    def entries(self) -> Iterator[Entry]:
-        """All entries, sorted by path; raise MirrorError for a damaged one."""
+    def entries(self, on_damage: Callable[[MirrorError], None] | None = None) -> Iterator[Entry]:
+        """All entries, sorted by path; a damaged one is told to `on_damage`, or raised where nobody listens."""
         for path in self.entry_paths():
-            yield self.entry(path)
+            try:
+                yield self.entry(path)
+            except MirrorError as error:
+                if on_damage is None:
+                    raise
+                on_damage(error)
 
     def entry(self, path: Path) -> Entry:
         """Read one entry: its manifest and its spec, checked against each other and against the file's name."""
@@ -56,7 +61,7 @@ class DiskMirror:
             spec = parse_spec(parse_json(self._read_spec(spec_file), "a spec file"))
             if not path.name.endswith(f"-{spec.root.hash}.spec.manifest.json"):
                 raise FormatError(f"it holds {spec.label}, which is not what its name says")
-        except (OSError, EOFError, FormatError) as error:
+        except (OSError, FormatError) as error:
             raise MirrorError(
                 f"{path} is damaged: {error}", hint="delete the file and build the spec again; nothing else is lost"
             ) from None
@@ -66,7 +71,7 @@ class DiskMirror:
         """The record of a spec, where a build left one; a damaged record is no record."""
         try:
             return parse_record(json.loads(self._record_path(dag_hash).read_bytes()))
-        except (OSError, ValueError, FormatError):
+        except (OSError, ValueError, RecursionError, FormatError):
             return None
 
     def write_record(self, record: Record, log: bytes | None = None) -> Record:
@@ -116,8 +121,11 @@ class DiskMirror:
             raise FormatError(f"its spec file {blob.digest} has other content than its digest says")
         if blob.compression != "gzip":
             return data
-        with igzip.open(self.blob_path(blob.digest)) as file:  # type: ignore[no-untyped-call]
-            text: bytes = file.read(SPEC_LIMIT + 1)
+        try:
+            with igzip.open(self.blob_path(blob.digest)) as file:  # type: ignore[no-untyped-call]
+                text: bytes = file.read(SPEC_LIMIT + 1)
+        except INFLATE_ERRORS as error:
+            raise FormatError(f"its spec file {blob.digest} is no gzip: {error}") from None
         if len(text) > SPEC_LIMIT:
             raise FormatError(f"its spec file {blob.digest} inflates to more than {SPEC_LIMIT} bytes")
         return text

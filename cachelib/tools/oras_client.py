@@ -21,6 +21,7 @@ from urllib3.util import parse_url
 
 from cachelib.model.errors import RegistryError
 from cachelib.model.oci import RegistryLocation
+from cachelib.model.text import printable
 from cachelib.tools.credentials import Credentials
 from cachelib.tools.files import BLOCK
 
@@ -46,6 +47,7 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
 
     def __init__(self, location: RegistryLocation, credentials: Credentials | None, connections: int) -> None:
         super().__init__(hostname=location.host, insecure=location.plain_http)
+        self._location = location
         adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)
@@ -70,7 +72,11 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
             # The bare request with oras's authentication, without the retry around it: that one retries what it
             # shouldn't (a 403 for two minutes) and not what it should (a 503).
             request = oras.provider.Registry.do_request.__wrapped__
-            response = request(self, url, method, data=body, headers=dict(headers or {}), stream=stream)
+            if _at_home(url, self._location):
+                response = request(self, url, method, data=body, headers=dict(headers or {}), stream=stream)
+            else:
+                # Storage elsewhere that an upload is sent to: its address is signed, and our token is none of its business.
+                response = self.session.request(method, url, data=body, headers=dict(headers or {}), stream=stream)
         except requests.exceptions.SSLError as error:
             raise RegistryError(
                 f"{where}: {error}", hint="set SSL_CERT_FILE (or REQUESTS_CA_BUNDLE) to the authority of its certificate"
@@ -99,6 +105,7 @@ class _Auth(TokenAuth):  # type: ignore[misc]
     def __init__(self, session: requests.Session, location: RegistryLocation, credentials: Credentials | None) -> None:
         super().__init__()
         self.token: str | None = None
+        self._anonymous = self._challenge = ""
         self.session = session
         self._location = location
         self._credentials = credentials
@@ -116,32 +123,38 @@ class _Auth(TokenAuth):  # type: ignore[misc]
         _settle(original)
         with self._lock:
             sent = original.request.headers.get("Authorization")
+            error = _error(where, original)
+            if error.temporary or not _at_home(original.request.url or "", self._location):
+                raise error  # a rate limit, or a stranger that a blob was redirected to: no token helps
+            if original.status_code == 403 or refresh:
+                # ghcr.io answers so to bad credentials, for public packages too: read this one as anybody.
+                if not (self._credentials and reading):
+                    raise error
+                self._anonymous = self._anonymous or self._answer(original, None, error)
+                return {**headers, "Authorization": self._anonymous}, True
             if not (self.token and sent != self.token):  # else another thread has renewed it meanwhile
-                if original.status_code == 403 and not (self._credentials and reading):
-                    raise _error(where, original)
-                if original.status_code == 403 or refresh:
-                    # ghcr.io answers so to bad credentials, for public packages too: read them as anybody.
-                    self._credentials = None
-                self.token = self._answer(original, reading, where)
+                self.token = self._answer(original, self._credentials, error, or_anybody=reading)
         return {**headers, **self.get_auth_header()}, True
 
-    def _answer(self, original: requests.Response, reading: bool, where: str) -> str:
-        challenge = original.headers.get("Www-Authenticate", "")
+    def _answer(
+        self, original: requests.Response, credentials: Credentials | None, error: RegistryError, *, or_anybody: bool = False
+    ) -> str:
+        # A 403 often comes without a challenge; the one before it tells where tokens are.
+        self._challenge = challenge = original.headers.get("Www-Authenticate", "") or self._challenge
         if challenge.lower().startswith("basic"):
-            if self._credentials is None or original.request.headers.get("Authorization") == self._credentials.basic():
-                raise _error(where, original)
-            return self._credentials.basic()
+            if credentials is None or original.request.headers.get("Authorization") == credentials.basic():
+                raise error
+            return credentials.basic()
         header = oras.auth.utils.parse_auth_header(challenge)
         if not header.realm:
-            raise _error(where, original)
-        credentials = self._credentials
+            raise error
         if not self._trusted(header.realm):
             credentials = None  # never a password over plain http, where the registry itself is https
         token = self._token(header, credentials)
-        if token is None and credentials is not None and reading:
+        if token is None and credentials is not None and or_anybody:
             token = self._token(header, None)
         if token is None:
-            raise _error(where, original)
+            raise error
         return f"Bearer {token}"
 
     def _token(self, header: Any, credentials: Credentials | None) -> str | None:
@@ -190,7 +203,7 @@ def _error(where: str, response: requests.Response) -> RegistryError:
         pass
     limited = status == 429 or (status == 403 and "rate limit" in words.lower())
     return RegistryError(
-        f"{where}: {status} {code or response.reason or ''} {words}".rstrip(),
+        printable(f"{where}: {status} {code or response.reason or ''} {words}".rstrip())[:1000],
         status=status,
         code=code,
         temporary=limited or status in _TEMPORARY or code in _TEMPORARY_CODES,
@@ -206,6 +219,14 @@ _HINTS = {
     404: "does the repository exist, and is it public?",
     413: "the registry takes no layer of this size",
 }
+
+
+def _at_home(url: str, location: RegistryLocation) -> bool:
+    """Whether an address is the registry's own: only there do credentials go."""
+    try:
+        return urlsplit(url)[:2] == ("http" if location.plain_http else "https", location.host)
+    except ValueError:
+        return False
 
 
 def _settle(response: requests.Response) -> None:

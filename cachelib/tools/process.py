@@ -67,6 +67,12 @@ def run(
             raise
 
 
+def end_children_with_us() -> None:
+    """Make a closed terminal and a cancelled job (SIGHUP, SIGTERM) end as Ctrl-C does: with the programs that were started."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+
+
 def _end(process: subprocess.Popen[str]) -> None:
     """End the whole group: ask, wait, insist."""
     for sent, seconds in ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):

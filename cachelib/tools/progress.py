@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
+from cachelib.model.text import printable
+
 #: Without a terminal, a step that says nothing else says how far it is after this many seconds.
 _SECONDS = 5.0
 
@@ -37,7 +39,7 @@ class PlainProgress:
     def say(self, line: str) -> None:
         """A line of its own."""
         self._said = time.monotonic()
-        print(line, file=self._out, flush=True)
+        print(printable(line), file=self._out, flush=True)
 
     def finish(self) -> None:
         """The step is over."""
@@ -66,11 +68,11 @@ class TerminalProgress:
     def advance(self, item: str) -> None:
         """One item is done."""
         if self._rich is not None and self._task is not None:
-            self._rich.update(self._task, advance=1, item=escape(item)[:60])
+            self._rich.update(self._task, advance=1, item=escape(printable(item)[:60]))
 
     def say(self, line: str) -> None:
         """A line of its own, above the bar."""
-        self._console.print(escape(line), highlight=False)
+        self._console.print(escape(printable(line)), highlight=False)
 
     def finish(self) -> None:
         """The step is over; the bar goes."""

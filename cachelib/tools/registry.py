@@ -11,9 +11,8 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import requests
 import tenacity
 
-from cachelib.model.digest import Digest
 from cachelib.model.errors import RegistryError
-from cachelib.model.oci import MANIFEST_LIMIT, MANIFEST_TYPES, Descriptor, RawManifest, RegistryLocation, check_tag
+from cachelib.model.oci import MANIFEST_LIMIT, MANIFEST_TYPES, Descriptor, RawManifest, RegistryLocation, check_tag, is_tag
 from cachelib.tools.credentials import Credentials
 from cachelib.tools.files import read_blocks
 from cachelib.tools.oras_client import OrasClient, plain_url
@@ -21,7 +20,9 @@ from cachelib.tools.oras_client import OrasClient, plain_url
 T = TypeVar("T")
 
 #: How often a temporary failure is tried, and the longest wait in between (seconds).
-ATTEMPTS, LONGEST_WAIT = 7, 60.0
+ATTEMPTS, LONGEST_WAIT = 12, 30.0
+#: The longest that a registry's Retry-After is followed (seconds).
+LONGEST_ASKED = 120.0
 #: Bytes of one page of a tag list. Some registries know no pages and answer with all tags at once.
 TAGS_LIMIT = 256 * 1024 * 1024
 
@@ -42,17 +43,22 @@ class RegistryRepository:
     def tags(self) -> frozenset[str]:
         """All tags, page by page; none where the repository does not exist yet."""
         tags: set[str] = set()
+        seen: set[str] = set()
         url: str | None = f"{self._base}/tags/list?n=1000"
         while url is not None:
             response = self._get(url, {}, TAGS_LIMIT)
-            if response is None:
-                break
+            if response is None and not seen:
+                break  # no repository yet
+            if response is None or url in seen:
+                raise RegistryError(f"{self.name}: the tag list breaks off or runs in a circle at {plain_url(url)}", temporary=True)
+            seen.add(url)
             try:
                 tags.update(map(str, response.json().get("tags") or ()))
             except (ValueError, AttributeError, TypeError) as error:
                 raise RegistryError(f"{self.name}: the tag list is not JSON: {error}") from None
             url = self._next_page(response)
-        return frozenset(tags)
+        # What is no tag can't be asked for; a registry that lists it is not repeated.
+        return frozenset(filter(is_tag, tags))
 
     def manifest(self, reference: str) -> RawManifest | None:
         """The manifest of a tag or digest, or nothing where there is none."""
@@ -108,24 +114,22 @@ class RegistryRepository:
         if held:
             yield held
 
-    def has_blob(self, digest: Digest) -> bool:
-        """Whether the blob is there."""
-        found = _retry(lambda: self._client.send("HEAD", f"{self._base}/blobs/{digest}", absent=True))
-        return found is not None
-
-    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]]) -> int:
+    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False) -> int:
         """Send a blob unless it is there: POST, then one PUT (chunks are slow, and ghcr.io takes none over 4 MiB)."""
         body = _Body(open_blob, descriptor.size)
 
         def put() -> int:
             # Each try asks again: the last one may have arrived although its answer didn't.
-            if self._client.send("HEAD", f"{self._base}/blobs/{descriptor.digest}", absent=True) is not None:
+            if not replace and self._client.send("HEAD", f"{self._base}/blobs/{descriptor.digest}", absent=True) is not None:
                 return 0
             opened = self._client.send("POST", f"{self._base}/blobs/uploads/", headers={"Content-Length": "0"})
             location = opened.headers.get("Location", "")
             if not location:
                 raise RegistryError(f"{self.name}: the registry opened an upload but told no Location for it", temporary=True)
-            url = urljoin(f"{self._base}/", location)
+            try:
+                url = urljoin(f"{self._base}/", location)
+            except ValueError:
+                raise RegistryError(f"{self.name}: the registry told a Location that is no address") from None
             url += ("&" if urlsplit(url).query else "?") + urlencode({"digest": str(descriptor.digest)})
             self._client.send("PUT", url, headers={"Content-Type": "application/octet-stream"}, body=body)
             return descriptor.size
@@ -164,8 +168,12 @@ class RegistryRepository:
         link = response.links.get("next", {}).get("url")
         if not link:
             return None
-        url = urljoin(response.url, link)
-        if urlsplit(url).netloc != urlsplit(response.url).netloc:
+        try:
+            url = urljoin(response.url, link)
+            elsewhere = urlsplit(url)[:2] != urlsplit(self._base)[:2]
+        except ValueError:
+            raise RegistryError(f"{self.name}: the next page of the tag list has no address") from None
+        if elsewhere:
             raise RegistryError(f"{self.name}: the next page of the tag list is on another host: {plain_url(url)}")
         return url
 
@@ -195,14 +203,14 @@ def _retry(call: Callable[[], T]) -> T:
     )(call)
 
 
-_backoff = tenacity.wait_random_exponential(multiplier=0.3, max=LONGEST_WAIT)
+_backoff = tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, RegistryError) else None
-    return max(_backoff(state), min(asked or 0.0, LONGEST_WAIT))
+    return max(_backoff(state), min(asked or 0.0, LONGEST_ASKED))
 
 
 def _pause(attempt: int, error: RegistryError) -> None:
-    threading.Event().wait(max(min(0.3 * 2**attempt, LONGEST_WAIT), min(error.retry_after or 0.0, LONGEST_WAIT)))
+    threading.Event().wait(max(min(0.3 * 2**attempt, LONGEST_WAIT), min(error.retry_after or 0.0, LONGEST_ASKED)))

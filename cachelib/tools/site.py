@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,18 +22,19 @@ MARKER = ".spack-build-cache-site"
 
 def write_site(folder: Path, files: Files) -> int:
     """Write all files into a fresh folder, then put it in the place of `folder`; return how many. Raise RenderError."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
-        raise RenderError(f"{folder} holds files that are not a site of ours", hint="name another folder, or empty this one")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        count = _write(fresh, files)
-        fresh.chmod(0o755)
-        _swap(fresh, folder)
+        if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+            raise RenderError(f"{folder} holds files that are not a site of ours", hint="name another folder, or empty this one")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            count = _write(fresh, files)
+            fresh.chmod(0o755)
+            _swap(fresh, folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
-        raise RenderError(f"{folder} can't be written: {error}") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        raise RenderError(f"{folder} can't be written: {error}", hint="name a folder that can be made with --out") from None
     return count
 
 
@@ -50,12 +53,25 @@ def _write(fresh: Path, files: Files) -> int:
 
 
 def _swap(fresh: Path, folder: Path) -> None:
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    """Put the fresh folder in the place of the last one: at no moment is there none (where the system can exchange two)."""
+    if not folder.exists():
+        fresh.rename(folder)
+    elif not _exchange(fresh, folder):
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change names in one step: renameat2(2) with RENAME_EXCHANGE, which Linux alone has."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -84,7 +100,7 @@ def serving(folder: Path, port: int) -> Iterator[ThreadingHTTPServer]:
         raise RenderError(f"{folder} does not exist", hint="run `inv render` first")
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
-    except OSError as error:
-        raise RenderError(f"port {port} can't be used: {error.strerror}", hint="choose another with --port") from None
+    except (OSError, OverflowError) as error:
+        raise RenderError(f"port {port} can't be used: {error}", hint="choose another with --port") from None
     with server:
         yield server

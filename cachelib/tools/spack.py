@@ -19,8 +19,12 @@ from cachelib.tools.process import Finished, run
 _PROBE = Path(__file__).with_name("spack_probe.py")
 #: Where externals are looked for: what the system has, not what a person's shell puts before it.
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/bin"
-# A build runs arbitrary code of its packages: nothing that opens a door goes along.
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|_KEY$|^ACTIONS_|^CACHE_REGISTRY_|^AWS_|^SPACK_|^DOCKER_|^REGISTRY_", re.I)
+# A build runs arbitrary code of its packages: only what compiling and fetching need goes along, by name.
+_KEPT = re.compile(
+    r"PATH|USER|LOGNAME|SHELL|TERM|COLUMNS|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|(https?|no|all|ftp)_proxy|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE"
+    r"|CURL_CA_BUNDLE|GIT_SSL_CAINFO|LD_LIBRARY_PATH|LIBRARY_PATH|CPATH|MANPATH|MODULE\w*|LMOD_\w+|LOADEDMODULES|_LMFILES_|SDKROOT|DEVELOPER_DIR",
+    re.IGNORECASE,
+)
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -44,9 +48,11 @@ class Spack:
         self._folders = folders
         venv = str(Path(python).parent)
         path = [folder for folder in env.get("PATH", _SYSTEM_PATH).split(":") if folder and folder != venv]
-        self._env = {key: value for key, value in env.items() if not _SECRET.search(key) and key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        self._env = {key: value for key, value in env.items() if _KEPT.fullmatch(key)}
         self._env |= {
             "PATH": ":".join(path),
+            # A home of its own: what a person keeps in theirs (logins, keys, settings) is no part of a build.
+            "HOME": str(folders.cache / "home"),
             # clingo comes from this interpreter's environment, so Spack bootstraps nothing from the network.
             "SPACK_PYTHON": python,
             "SPACK_USER_CONFIG_PATH": str(folders.config),
@@ -89,11 +95,15 @@ class Spack:
 
     def find_externals(self, names: Sequence[str]) -> tuple[str, ...]:
         """Write the named packages of this machine into the configuration; return those that are not there."""
+        if not self._without(names):
+            return ()
         done = self.run("external", "find", "--scope", "user", "--not-buildable", *names, env={"PATH": _SYSTEM_PATH})
         self._must(done, f"look for {', '.join(names)} on this machine")
-        path = self._folders.config / "packages.yaml"
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return tuple(name for name in names if name not in (found or {}).get("packages", {}))
+        return self._without(names)
+
+    def _without(self, names: Sequence[str]) -> tuple[str, ...]:
+        found = yaml.safe_load(self.detected()) or {}
+        return tuple(name for name in names if name not in found.get("packages", {}))
 
     def detected(self) -> bytes:
         """What `find_compilers` and `find_externals` wrote, or nothing yet."""
@@ -144,6 +154,7 @@ class Spack:
         clean = (lambda line: on_line(_ANSI.sub("", line))) if on_line else None
         # A scope whose folder does not exist can't be written to.
         self._folders.config.mkdir(parents=True, exist_ok=True)
+        (self._folders.cache / "home").mkdir(parents=True, exist_ok=True)
         done = run([self._program, "--color", "never", *arguments], env={**self._env, **(env or {})}, on_line=clean)
         return Finished(code=done.code, lines=tuple(_ANSI.sub("", line) for line in done.lines))
 

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 from typing import IO, Any
 
-from isal import igzip
+from isal import igzip, igzip_lib, isal_zlib
 
 from cachelib.model.digest import Digest
 from cachelib.model.entry import BlobRecord, TarballInfo
@@ -22,6 +22,9 @@ _FOLDERS = (
 )  # fmt: skip
 # Every prefix describes itself in this file (Spack, store layout); so it tells where the prefix is.
 _MARK = "/.spack/spec.json"
+#: What inflating damaged bytes raises.
+INFLATE_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, igzip.BadGzipFile, igzip_lib.error, isal_zlib.error)  # type: ignore[assignment]
+_DAMAGE: tuple[type[Exception], ...] = (*INFLATE_ERRORS, tarfile.TarError)
 
 
 class _HashingReader(io.RawIOBase):
@@ -57,7 +60,7 @@ def inspect_tarball(path: Path, blob: BlobRecord, label: str) -> TarballInfo:
             return _inspect(file, blob)
     except FileNotFoundError:
         raise MirrorError(f"{label}: its tarball {blob.digest} is missing", hint="build the spec again") from None
-    except (OSError, EOFError, tarfile.TarError, igzip.BadGzipFile) as error:
+    except _DAMAGE as error:
         raise MirrorError(f"{label}: its tarball {blob.digest} is damaged: {error}", hint="build the spec again") from None
     except ValueError as error:
         raise MirrorError(f"{label}: {error}", hint="the file was changed after it was written: build the spec again") from None

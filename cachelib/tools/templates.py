@@ -27,7 +27,7 @@ class JinjaTemplates:
     def render(self, name: str, values: dict[str, object]) -> bytes:
         """Render a template; raise RenderError naming the file and what is wrong in it."""
         try:
-            return self._jinja.get_template(name).render(values).encode()
+            return self._jinja.get_template(name).render(values).encode("utf-8", "replace")
         except jinja2.TemplateError as error:
             raise RenderError(f"template {name}: {error}", hint="templates lie in templates/site") from None
 

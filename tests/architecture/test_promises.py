@@ -13,8 +13,8 @@ from oras.auth.token import TokenAuth
 
 from cachelib.model import errors
 from cachelib.model.config import json_schema
+from cachelib.steps.api_schema import api_schema
 from cachelib.steps.reference import reference
-from cachelib.steps.rendering import api_schema
 from cachelib.tools.task_help import task_help
 
 PROJECT = Path(__file__).resolve().parents[2]

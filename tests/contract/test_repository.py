@@ -31,7 +31,6 @@ def test_empty(open_repository: Opener) -> None:
     assert repository.tags() == frozenset()
     assert repository.manifest("nothing") is None
     assert repository.manifest(str(Digest.of(b"nothing"))) is None
-    assert not repository.has_blob(Digest.of(b"nothing"))
 
 
 def test_what_was_put_is_there_for_others(open_repository: Opener) -> None:
@@ -47,7 +46,6 @@ def test_what_was_put_is_there_for_others(open_repository: Opener) -> None:
     assert other.manifest(str(manifest.digest)) == manifest
     (described,) = ImageManifest.parse(manifest).layers
     assert other.read_blob(described) == layer
-    assert other.has_blob(described.digest)
 
 
 def test_a_blob_is_sent_once(open_repository: Opener) -> None:
@@ -69,7 +67,8 @@ def test_a_blob_of_other_content_is_refused(open_repository: Opener) -> None:
     descriptor = Descriptor(media_type=LAYER_GZIP, digest=Digest.of(b"promised"), size=len(b"promised"))
     with pytest.raises(RegistryError):
         repository.put_blob(descriptor, lambda: io.BytesIO(b"modified"))
-    assert not repository.has_blob(descriptor.digest)
+    with pytest.raises(RegistryError):
+        repository.read_blob(descriptor)
 
 
 def test_a_missing_blob_is_an_error_that_names_it(open_repository: Opener) -> None:
@@ -116,8 +115,8 @@ def test_a_manifest_without_a_tag(open_repository: Opener) -> None:
     assert open_repository().tags() == frozenset()
 
 
-@pytest.mark.parametrize("tag", ["../../etc/passwd", "a b", "", "-x", "a" * 129, "a\nb", "ä"])
+@pytest.mark.parametrize("tag", ["../../etc/passwd", "a b", " ", "-x", "a" * 129, "a\nb", "ä"])
 def test_a_hostile_tag_is_refused(open_repository: Opener, tag: str) -> None:
     repository = open_repository()
     with pytest.raises(Exception, match="not a tag"):
-        repository.manifest(tag) if tag else repository.manifest(tag or " ")
+        repository.manifest(tag)

@@ -28,16 +28,16 @@ def push_all(root: Path, repository: Repository, *, force: bool = False, catalog
     mirror = DiskMirror(root)
     plan = plan_push(mirror.entries(), repository.tags(), force=force)
     return push(
-        plan, mirror, repository, catalog=catalog or Catalog(), bases={}, vendor="tests", jobs=4, progress=QuietProgress()
+        plan, mirror, repository, catalog=catalog or Catalog(), bases={}, labels={"vendor": "tests", "source": "https://x.org/r"}, jobs=4, progress=QuietProgress()
     )  # fmt: skip
 
 
 def index(repository: Repository, *, full: bool = False) -> indexing.Indexed:
     known = Catalog() if full else indexing.load_catalog(repository)
     indexed = indexing.read_tags(repository, known, jobs=4, progress=QuietProgress())
-    indexing.write_spack_index(repository, indexing.spack_index(indexed.catalog))
-    changed = indexing.write_catalog(repository, indexed.catalog)
-    return indexed.with_written(changed)
+    listed = indexing.write_spack_index(repository, indexing.spack_index(indexed.catalog), labels={}, check=full)
+    kept = indexing.write_catalog(repository, indexed.catalog, labels={}, check=full)
+    return indexed.with_written(listed or kept)
 
 
 def put_image(repository: Repository, config: bytes, tag: str, layers: int = 1) -> None:
@@ -79,6 +79,7 @@ def test_the_whole_road(open_repository: Opener, tmp_path: Path) -> None:
     assert path.endswith(":/bin:/usr/bin")
     assert manifest.annotations["org.opencontainers.image.title"] == "part3@1.0"
     assert manifest.annotations["org.opencontainers.image.vendor"] == "tests"
+    assert manifest.annotations["org.opencontainers.image.source"] == "https://x.org/r"
 
     verified = verify(other, jobs=4, progress=QuietProgress())
     assert (verified.images, verified.blobs, verified.findings) == (4, 4, ())
@@ -197,7 +198,7 @@ def test_a_base_image_lies_below(open_repository: Opener, tmp_path: Path, docker
     add_entry(tmp_path / "m", [make_node("one")])
     mirror = DiskMirror(tmp_path / "m")
     plan = plan_push(mirror.entries(), repository.tags())
-    push(plan, mirror, repository, catalog=Catalog(), bases={"amd64": base}, vendor="", jobs=2, progress=QuietProgress())
+    push(plan, mirror, repository, catalog=Catalog(), bases={"amd64": base}, labels={}, jobs=2, progress=QuietProgress())
     (tag,) = open_repository().tags()
     raw = open_repository().manifest(tag)
     assert raw is not None

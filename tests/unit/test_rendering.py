@@ -15,8 +15,9 @@ import pytest
 from cachelib.model.catalog import Catalog, merge
 from cachelib.model.config import Site
 from cachelib.model.errors import RenderError
+from cachelib.steps.api_schema import api_schema
 from cachelib.steps.image import PREFIX
-from cachelib.steps.rendering import SiteImage, api_schema, render, version_key
+from cachelib.steps.rendering import SiteImage, render, version_key
 from cachelib.tools.site import MARKER, write_site
 from cachelib.tools.templates import JinjaTemplates, human_bytes
 from tests.support.mirrors import make_node
