@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cachelib.model.catalog import Catalog, merge
 from cachelib.model.config import Stack
-from cachelib.model.errors import CacheError, MirrorError, UsageError
+from cachelib.model.errors import CatalogError, FormatError, MirrorError, UsageError
 from cachelib.model.image import BaseImage
 from cachelib.model.oci import Location, RegistryLocation, parse_image
 from cachelib.model.ports import Repository
@@ -135,7 +135,7 @@ def _known_catalog(ws: Workspace, repository: Repository) -> Catalog:
     """The last catalog; a damaged one is read anew from the tags."""
     try:
         return indexing.load_catalog(repository)
-    except CacheError as error:
+    except (CatalogError, FormatError) as error:
         ws.progress.say(f"WARNING: the catalog of {repository.name} is left aside: {error.message}")
         return Catalog()
 

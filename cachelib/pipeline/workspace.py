@@ -75,7 +75,9 @@ class Workspace:
             case LayoutLocation():
                 return LayoutRepository(location)
             case RegistryLocation():
-                return RegistryRepository(location, find_credentials(location.host, env, self.home), connections=JOBS)
+                return RegistryRepository(
+                    location, find_credentials(location.host, env, self.home), connections=JOBS, say=self.progress.say
+                )
 
     def source(self) -> str:
         """The web address of the repository that owns the cache: as in cache.yaml, or as GitHub Actions tells it."""

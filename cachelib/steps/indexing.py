@@ -67,10 +67,16 @@ def load_catalog(repository: Repository) -> Catalog:
     manifest = ImageManifest.parse(raw)
     if manifest.artifact_type != CATALOG_TYPE:
         raise CatalogError(f"{repository.name}:{CATALOG_TAG} is not a catalog", hint="run `inv index --full`")
-    return from_shards(parse_json(_inflate(repository.read_blob(layer)), "a shard of the catalog") for layer in manifest.layers)
+    return from_shards(parse_json(_read_shard(repository, layer), "a shard of the catalog") for layer in manifest.layers)
 
 
-def _inflate(data: bytes) -> bytes:
+def _read_shard(repository: Repository, layer: Descriptor) -> bytes:
+    try:
+        data = repository.read_blob(layer)
+    except RegistryError as error:
+        if error.temporary or error.status not in (0, 404):
+            raise
+        raise CatalogError(f"a shard of the catalog can't be read: {error.message}", hint="run `inv index --full`") from None
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             text = file.read(SHARD_LIMIT + 1)

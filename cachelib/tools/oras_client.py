@@ -6,6 +6,7 @@ share and that renews itself, and errors that say which request failed, why, and
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -48,6 +49,7 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
     def __init__(self, location: RegistryLocation, credentials: Credentials | None, connections: int) -> None:
         super().__init__(hostname=location.host, insecure=location.plain_http)
         self._location = location
+        self._answered = False
         adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)
@@ -82,7 +84,12 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
                 f"{where}: {error}", hint="set SSL_CERT_FILE (or REQUESTS_CA_BUNDLE) to the authority of its certificate"
             ) from None
         except requests.exceptions.RequestException as error:
-            raise RegistryError(f"{where}: {_reason(error)}", temporary=True, hint="is the address right, and the network up?") from None
+            cause = _cause(error)
+            # Nobody there, or no such name: waiting minutes for it helps nobody, unless it was there a moment ago.
+            gone = isinstance(cause, ConnectionRefusedError | socket.gaierror) and not self._answered
+            message = printable(f"{where}: {type(cause).__name__}: {cause}")
+            raise RegistryError(message, temporary=not gone, hint="is the address right, and the network up?") from None
+        self._answered = True
         if response.status_code < 400:
             return response
         if absent and response.status_code == 404:
@@ -96,7 +103,7 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
             yield from response.raw.stream(BLOCK, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             where = f"GET {plain_url(response.url)}"
-            raise RegistryError(f"{where}: the answer broke off: {_reason(error)}", temporary=True) from None
+            raise RegistryError(f"{where}: the answer broke off: {_cause(error)}", temporary=True) from None
 
 
 class _Auth(TokenAuth):  # type: ignore[misc]
@@ -252,8 +259,8 @@ def plain_url(url: str) -> str:
     return f"{parsed.scheme}://{parsed.netloc}{parsed.path or ''}"
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost cause, in one line: the chain of urllib3 is longer than its news."""
+def _cause(error: BaseException) -> BaseException:
+    """The innermost cause: the chain of urllib3 is longer than its news."""
     while isinstance(inner := (error.__cause__ or error.__context__ or getattr(error, "reason", None)), BaseException):
         error = inner
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -23,6 +24,8 @@ T = TypeVar("T")
 ATTEMPTS, LONGEST_WAIT = 12, 30.0
 #: The longest that a registry's Retry-After is followed (seconds).
 LONGEST_ASKED = 120.0
+#: At most so often is it said that one waits (seconds).
+SECONDS_BETWEEN_WORDS = 10.0
 #: Bytes of one page of a tag list. Some registries know no pages and answer with all tags at once.
 TAGS_LIMIT = 256 * 1024 * 1024
 
@@ -30,8 +33,17 @@ TAGS_LIMIT = 256 * 1024 * 1024
 class RegistryRepository:
     """One repository in a registry; safe to use from many threads, which share its connections and its token."""
 
-    def __init__(self, location: RegistryLocation, credentials: Credentials | None, *, connections: int = 16) -> None:
+    def __init__(
+        self,
+        location: RegistryLocation,
+        credentials: Credentials | None,
+        *,
+        connections: int = 16,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._location = location
+        self._say = say
+        self._told = 0.0
         self._base = f"{'http' if location.plain_http else 'https'}://{location.host}/v2/{location.repository}"
         self._client = OrasClient(location, credentials, connections)
 
@@ -134,18 +146,35 @@ class RegistryRepository:
             self._client.send("PUT", url, headers={"Content-Type": "application/octet-stream"}, body=body)
             return descriptor.size
 
-        return _retry(put)
+        return self._retry(put)
 
     def put_manifest(self, manifest: RawManifest, tag: str | None) -> None:
         """Store a manifest, by its tag or by its digest alone."""
         url = f"{self._base}/manifests/{check_tag(tag) if tag else manifest.digest}"
-        response = _retry(lambda: self._client.send("PUT", url, headers={"Content-Type": manifest.media_type}, body=manifest.data))
+        response = self._retry(lambda: self._client.send("PUT", url, headers={"Content-Type": manifest.media_type}, body=manifest.data))
         stored = response.headers.get("Docker-Content-Digest", "")
         if stored.startswith("sha256:") and stored != str(manifest.digest):
             raise RegistryError(f"{self.name}: the registry stored {manifest.digest} as {stored}")
 
     def flush(self) -> None:
         """Nothing to do: a registry keeps what it answered for."""
+
+    def _retry(self, call: Callable[[], T]) -> T:
+        """Try again what is temporary, waiting as long as the registry asks or ever longer."""
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, RegistryError) and error.temporary),
+            wait=_wait,
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            before_sleep=self._tell,
+            reraise=True,
+        )(call)
+
+    def _tell(self, state: tenacity.RetryCallState) -> None:
+        """Say now and then that, and for what, one waits: 16 threads need not say it each."""
+        now, error = time.monotonic(), state.outcome.exception() if state.outcome else None
+        if state.attempt_number > 2 and now - self._told > SECONDS_BETWEEN_WORDS:
+            self._told = now
+            self._say(f"{self.name} is in trouble, trying again: {error}")
 
     def _get(self, url: str, headers: Mapping[str, str], limit: int = MANIFEST_LIMIT) -> requests.Response | None:
         def get() -> requests.Response | None:
@@ -161,7 +190,7 @@ class RegistryRepository:
             found: requests.Response | None = response
             return found
 
-        return _retry(get)
+        return self._retry(get)
 
     def _next_page(self, response: requests.Response) -> str | None:
         # distribution-spec, Listing Tags: follow the Link header until there is none.
@@ -191,16 +220,6 @@ class _Body:
     def __iter__(self) -> Iterator[bytes]:
         with self._open() as file:
             yield from read_blocks(file)
-
-
-def _retry(call: Callable[[], T]) -> T:
-    """Try again what is temporary, waiting as long as the registry asks or ever longer."""
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, RegistryError) and error.temporary),
-        wait=_wait,
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        reraise=True,
-    )(call)
 
 
 _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)

@@ -63,3 +63,21 @@ def test_no_way_there(tmp_path: Path) -> None:
     with pytest.raises(InstallError, match="could not be fetched") as caught:
         git.checkout((tmp_path / "nowhere").as_uri(), "v1", "a" * 40, tmp_path / "out", ENV)
     assert "--spack" in caught.value.hint
+
+
+def test_a_lock_that_a_kill_left_is_no_obstacle(upstream: tuple[str, list[str]], tmp_path: Path) -> None:
+    url, commits = upstream
+    subprocess.run(["git", "init", "-q", str(tmp_path / "out.partial")], check=True)
+    (tmp_path / "out.partial/.git/index.lock").touch()
+    (tmp_path / "out.partial/.git/shallow.lock").touch()
+    assert git.checkout(url, "v1", commits[1], tmp_path / "out", ENV)
+
+
+def test_a_hooks_variables_do_not_lead_astray(upstream: tuple[str, list[str]], tmp_path: Path) -> None:
+    url, commits = upstream
+    subprocess.run(["git", "init", "-q", str(tmp_path / "mine")], check=True)
+    git.checkout(
+        url, "v1", commits[1], tmp_path / "out", {**ENV, "GIT_DIR": str(tmp_path / "mine/.git"), "GIT_WORK_TREE": str(tmp_path / "mine")}
+    )
+    assert git.head(tmp_path / "mine", ENV) in ("", "HEAD")
+    assert (tmp_path / "out/file").read_text() == "1"

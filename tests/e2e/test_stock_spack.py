@@ -59,18 +59,34 @@ def test_split_serving(
     with serving(tmp_path / "site", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         site = f"http://127.0.0.1:{server.server_port}/v1.1"
-        # By plain http Spack never reads a registry's index, so what is listed comes from the site.
+        forget_index(client, published)
+        assert "sundial" not in dataclasses.replace(client, mirrors={"cache": published}).run(
+            "buildcache", "list", "--allarch", check=False
+        )
         install_and_run(dataclasses.replace(client, mirrors={"index": site, "cache": published}), mirror)
         server.shutdown()
+    pipeline.index(workspace, published.removesuffix("/v1.1"), full=True)
 
 
 def test_spacks_own_index_of_what_was_pushed(client: Client, published: str) -> None:
     """Spack's update-index reads every image of ours, and finds what our index says."""
     client = dataclasses.replace(client, mirrors={"cache": published})
     ours = index_of(client, published)
+    forget_index(client, published)
     client.run("buildcache", "update-index", "cache")
     theirs = index_of(client, published)
     assert theirs == ours
+
+
+def forget_index(client: Client, published: str) -> None:
+    """Delete index.spack from the registry."""
+    import requests
+
+    base = published.replace("oci://", "https://").replace("/owner/", "/v2/owner/")
+    verify = str(client.certificates.authority)
+    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    digest = requests.head(f"{base}/manifests/index.spack", headers=accept, verify=verify, timeout=30).headers["Docker-Content-Digest"]
+    assert requests.delete(f"{base}/manifests/{digest}", verify=verify, timeout=30).status_code == 202
 
 
 def index_of(client: Client, published: str) -> dict[str, object]:
