@@ -59,6 +59,8 @@ def _what_next(ws: Workspace) -> Iterator[str]:
     yield f"  {ws.var / 'site' / 'index.html'}"
     yield "Install from it with any Spack 1.x:"
     yield f"  spack mirror add --unsigned demo file://{ws.mirror(image).root}"
+    yield f"  spack repo add {EXAMPLES / 'spack_repo' / 'examples'}"
     yield "  spack buildcache list --allarch"
+    yield "  spack install --use-buildcache only py-almanac"
     yield "Build and publish something of your own:"
     yield "  nox -s cache -- --spec bzip2"
