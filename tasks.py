@@ -26,7 +26,7 @@ def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> None:
-        pipeline.end_children_with_us()
+        pipeline.prepare_process()
         try:
             report = function(*args, **kwargs)
         except CacheError as error:

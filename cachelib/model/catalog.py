@@ -65,6 +65,8 @@ class Catalog:
         """The whole concrete spec of an entry, put together from its nodes."""
         entry = self.entries[dag_hash]
         parsed = {h: self.node(h) for h in entry.nodes}
+        if dag_hash not in parsed or any(edge.hash not in parsed for node in parsed.values() for edge in node.dependencies):
+            raise FormatError(f"the catalog lacks nodes of {entry.tag}", hint="run `inv index --full`")
         return ConcreteSpec(root=parsed[dag_hash], nodes=parsed, format=entry.spec_format)
 
 
@@ -117,7 +119,7 @@ def from_shards(shards: Iterable[Mapping[str, Any]]) -> Catalog:
                 raise FormatError(f"a catalog of version {shard['meta']['version']!r}; this program reads {CATALOG_VERSION}")
             entries |= {h: _entry(h, raw) for h, raw in shard["entries"].items()}
             nodes |= shard["nodes"]
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise FormatError(f"a shard of the catalog is malformed: {error!r}") from None
     for entry in entries.values():
         if missing := [h for h in (entry.hash, *entry.nodes) if h not in nodes]:

@@ -13,12 +13,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 SPACK_URL = "https://github.com/spack/spack.git"
 PACKAGES_URL = "https://github.com/spack/spack-packages.git"
 
-_COMMIT = r"^[0-9a-f]{40}$"
-_NAME = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$"
+# The end of the text, and not a line's end before it: `$` alone takes both in Python.
+_COMMIT = r"^[0-9a-f]{40}$(?!\n)"
+_NAME = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$(?!\n)"
 # A git ref, an option can't be smuggled in as one.
-_REF = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
-_URL = r"^(https://|ssh://|file://|git@)[^\s]+$"
-_LINE = r"^[^\r\n\x00]+$"
+_REF = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$(?!\n)"
+_URL = r"^(https://|ssh://|file://|git@)[^\s]+$(?!\n)"
+_LINE = r"^[^\r\n\x00]+$(?!\n)"
 
 
 def _doc(text: str, **schema: Any) -> dict[str, Any]:
@@ -62,7 +63,7 @@ class Stack:
         metadata=_doc(
             "Microarchitectures to build for; the machine takes the first of its own family. "
             "Without it each machine builds for its own CPU, and its binaries suit few others.",
-            item={"type": "string", "pattern": r"^[a-z0-9_]+$"},
+            item={"type": "string", "pattern": r"^[a-z0-9_]+$(?!\n)"},
         ),
     )
     compilers: tuple[str, ...] = field(
@@ -73,7 +74,7 @@ class Stack:
         default=(),
         metadata=_doc(
             "Packages that are taken from the machine and never built, such as python.",
-            item={"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"},
+            item={"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_-]*$(?!\n)"},
         ),
     )
     repos: tuple[str, ...] = field(
@@ -85,13 +86,15 @@ class Stack:
     )
     image: str = field(
         default="",
-        metadata=_doc("Name of the image below the registry; the Spack line (such as v1.1) where it is left out.", pattern=_NAME),
+        metadata=_doc(
+            "Name of the image below the registry; the Spack line (such as v1.1) where it is left out.", pattern=_NAME, maxLength=100
+        ),
     )
     base_image: str = field(
         default="",
         metadata=_doc(
             "Base of the images, oci://HOST/NAME:TAG or oci-layout:DIR:TAG; they run as containers only where it holds the libc.",
-            pattern=r"^(oci|oci\+http)://[^\s]+$|^oci-layout:[^\s]+$",
+            pattern=r"^(oci|oci\+http)://[^\s]+$|^oci-layout:[^\s]+$(?!\n)",
         ),
     )
     padding: int = field(
@@ -129,7 +132,7 @@ class Site:
         default="Binary packages that stock Spack installs.", metadata=_doc("One sentence below the title.", pattern=_LINE)
     )
     url: str = field(
-        default="", metadata=_doc("Where the site is served, such as https://OWNER.github.io/REPO.", pattern=r"^https?://[^\s]+$")
+        default="", metadata=_doc("Where the site is served, such as https://OWNER.github.io/REPO.", pattern=r"^https?://[^\s]+$(?!\n)")
     )
 
 
@@ -144,14 +147,14 @@ class Settings:
         default="oci-layout:var/registry",
         metadata=_doc(
             "Where binaries are published: oci://HOST/NAME, or oci-layout:DIR relative to cache.yaml. Each stack's image name is appended.",
-            pattern=r"^(oci|oci\+http)://[^\s]+$|^oci-layout:[^\s]+$",
+            pattern=r"^(oci|oci\+http)://[^\s]+$|^oci-layout:[^\s]+$(?!\n)",
         ),
     )
     source: str = field(
         default="",
         metadata=_doc(
             "Web address of the repository that owns the cache; ghcr.io links its packages to it. On GitHub Actions it is known.",
-            pattern=r"^https?://[^\s]+$",
+            pattern=r"^https?://[^\s]+$(?!\n)",
         ),
     )
     vendor: str = field(default="", metadata=_doc("Who distributes the binaries, for the images' labels.", pattern=_LINE))

@@ -162,9 +162,15 @@ def parse_location(text: str, *, folder: Path) -> Location:
         return LayoutLocation(path=Path(os.path.normpath(folder / directory)))
     scheme, separator, rest = text.partition("://")
     host, _, repository = rest.partition("/")
+    if "@" in host:
+        raise UsageError("an address holds no user and no password", hint="log in with `docker login` or `podman login` instead")
     if scheme not in ("oci", "oci+http") or not separator:
         raise UsageError(f"{text!r} is no place for a cache", hint=hint)
-    if not _HOST.fullmatch(host):
+    if (
+        not _HOST.fullmatch(host)
+        or ".." in host
+        or int(host.rpartition("]")[2].rpartition(":")[2] or 0 if ":" in host.rpartition("]")[2] else 0) > 65535
+    ):
         raise UsageError(f"{host!r} in {text!r} is no host name", hint=hint)
     # Spack lowers the repository too (oci/image.py, from_string): an owner's name on GitHub may have capitals.
     repository = repository.rstrip("/").lower()
@@ -174,6 +180,11 @@ def parse_location(text: str, *, folder: Path) -> Location:
             hint="letters, digits and single . _ - between them, parts divided by /; no tag",
         )
     return RegistryLocation(host=host, repository=repository, plain_http=scheme == "oci+http")
+
+
+def _port_fits(host: str) -> bool:
+    port = re.search(r":(\d+)\Z", host)
+    return ".." not in host and (port is None or 0 < int(port[1]) < 65536)
 
 
 def parse_image(text: str, *, folder: Path) -> tuple[Location, str]:

@@ -109,6 +109,8 @@ def parse_spec(data: object) -> ConcreteSpec:
     if parsed[0].external:
         raise FormatError(f"{parsed[0].label} is an external: it has no binary")
     nodes = {node.hash: node for node in parsed}
+    if len(nodes) != len(parsed):
+        raise FormatError(f"the spec of {parsed[0].label} holds two nodes of one DAG hash")
     for node in parsed:
         for edge in node.dependencies:
             if edge.hash not in nodes:

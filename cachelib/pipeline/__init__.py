@@ -6,9 +6,21 @@ from cachelib.pipeline.publish import index, push, render, serve, verify
 from cachelib.pipeline.road import cache, demo
 from cachelib.pipeline.settings import config, docs
 from cachelib.pipeline.workspace import Workspace, open_workspace
-from cachelib.tools.process import end_children_with_us
+from cachelib.tools.process import prepare_process
 
 __all__ = [
-    "Workspace", "build", "cache", "config", "demo", "docs", "end_children_with_us", "index", "install", "open_workspace", "push",
-    "render", "serve", "verify",
+    "Workspace",
+    "build",
+    "cache",
+    "config",
+    "demo",
+    "docs",
+    "index",
+    "install",
+    "open_workspace",
+    "prepare_process",
+    "push",
+    "render",
+    "serve",
+    "verify",
 ]  # fmt: skip

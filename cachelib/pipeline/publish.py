@@ -10,7 +10,7 @@ from cachelib.model.catalog import Catalog, merge
 from cachelib.model.config import Stack
 from cachelib.model.errors import CatalogError, FormatError, MirrorError, UsageError
 from cachelib.model.image import BaseImage
-from cachelib.model.oci import Location, RegistryLocation, parse_image
+from cachelib.model.oci import CATALOG_TAG, Location, RegistryLocation, parse_image
 from cachelib.model.ports import Repository
 from cachelib.pipeline.workspace import JOBS, MOST_JOBS, PROJECT, Workspace
 from cachelib.steps import indexing, pushing, rendering, reports, verifying
@@ -49,14 +49,17 @@ def _index(ws: Workspace, location: Location, full: bool, jobs: int) -> Report:
 
 def render(ws: Workspace, to: str = "", out: str = "") -> Report:
     """Render website and API from the catalogs."""
-    images = []
+    images, indexed = [], []
     for image in ws.images():
         location = ws.location(to).child(image)
         repository = ws.repository(location)
         catalog = indexing.load_catalog(repository)
+        indexed.append(repository.manifest(CATALOG_TAG) is not None)
         images.append(
             rendering.SiteImage(name=image, mirror_url=_mirror_url(ws, image, location), reference=repository.name, catalog=catalog)
         )
+    if not any(indexed):
+        raise CatalogError(f"nothing is indexed in {ws.location(to)}", hint="is it the right place? `inv push` and `inv index` fill it")
     folder = Path(out).resolve() if out else ws.var / "site"
     count = write_site(folder, rendering.render(ws.settings.site, images, JinjaTemplates(PROJECT / "templates")))
     return Report(lines=(f"render: {count} files in {folder}",))

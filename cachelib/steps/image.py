@@ -138,7 +138,7 @@ def spec_dict(spec: ConcreteSpec) -> dict[str, Any]:
 def _environment(config: dict[str, Any], layers: Sequence[Layer], record: Record | None) -> dict[str, str]:
     env = {"PATH": "/bin:/usr/bin"}
     for item in config["config"].get("Env") or ():
-        key, _, value = item.partition("=")
+        key, _, value = str(item).partition("=")
         env[key] = value
     if record and record.environment:
         apply_environment(record.environment, env)

@@ -6,7 +6,6 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
@@ -32,6 +31,7 @@ from cachelib.model.oci import (
 from cachelib.model.outcome import Warned
 from cachelib.model.ports import Progress, Repository
 from cachelib.model.spec import ConcreteSpec, parse_spec
+from cachelib.steps.parallel import workers
 
 CATALOG_TYPE = "application/vnd.spack-build-cache.catalog.v1+json"
 SHARD_TYPE = "application/vnd.spack-build-cache.catalog.shard.v1+json+gzip"
@@ -102,7 +102,7 @@ def read_tags(repository: Repository, known: Catalog, *, jobs: int, progress: Pr
     warnings: list[Warned] = []
     added: list[tuple[CatalogEntry, Mapping[str, Mapping[str, Any]]]] = []
     progress.start(f"index {repository.name}", len(new))
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
+    with workers(jobs) as pool:
         for tag, future in [(tag, pool.submit(_read_tag, repository, tag)) for tag in new]:
             try:
                 added.append(future.result())
@@ -229,11 +229,15 @@ def _read_tag(repository: Repository, tag: str) -> tuple[CatalogEntry, Mapping[s
         raise FormatError("its config is too large, or it has no layer: not the image of a spec")
     config = parse_json(repository.read_blob(manifest.config), "its config")
     spec, diff_ids = read_image_config(tag, config)
-    root = spec.root
     if not diff_ids:
         raise FormatError("its config names no layers")
-    entry = CatalogEntry(
-        hash=root.hash,
+    return catalog_entry(tag, raw, manifest, spec, diff_ids), {h: node.raw for h, node in spec.nodes.items()}
+
+
+def catalog_entry(tag: str, raw: RawManifest, manifest: ImageManifest, spec: ConcreteSpec, diff_ids: tuple[Digest, ...]) -> CatalogEntry:
+    """What the catalog tells of an image."""
+    return CatalogEntry(
+        hash=spec.root.hash,
         tag=tag,
         spec_format=spec.format,
         manifest=raw.descriptor(),
@@ -244,4 +248,3 @@ def _read_tag(repository: Repository, tag: str) -> tuple[CatalogEntry, Mapping[s
         annotations=manifest.annotations,
         nodes=tuple(spec.nodes),
     )
-    return entry, {h: node.raw for h, node in spec.nodes.items()}

@@ -18,6 +18,7 @@ from cachelib.model.outcome import NotPushed, Present, Pushed, PushOutcome
 from cachelib.model.ports import Mirror, Progress, Repository
 from cachelib.model.spec import Node
 from cachelib.steps.image import make_annotations, make_config, make_manifest
+from cachelib.steps.parallel import workers
 from cachelib.steps.targets import family
 
 
@@ -82,7 +83,7 @@ def push(
     }
     sending = plan.to_send()
     progress.start(f"push to {repository.name}", len(sending))
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
+    with workers(jobs) as pool:
         layers = _published_layers(plan, catalog, repository, pool)
         manifests: list[tuple[PushItem, Future[Pushed]]] = []
         # A manifest waits for layers that stand before it in the pool's queue, so no worker waits for what can't start.
@@ -95,11 +96,8 @@ def push(
                     outcomes[item.entry.hash] = future.result()
                     progress.advance(f"pushed {item.entry.label}")
                 except CacheError as error:
-                    outcomes[item.entry.hash] = NotPushed(reason=error.message)
+                    outcomes[item.entry.hash] = NotPushed(reason=f"{error.message} ({error.hint})" if error.hint else error.message)
                     progress.advance(f"failed {item.entry.label}")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
         finally:
             repository.flush()
     progress.finish()

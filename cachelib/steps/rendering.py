@@ -231,9 +231,12 @@ def _dependency(node: Node, catalog: Catalog) -> tuple[str, str, bool, str]:
 
 
 def page_path(name: str) -> str:
-    """A package's name as a path: some disks don't tell capitals from small letters, so names with capitals are marked."""
-    lower = name.lower()
-    return name if name == lower else f"{lower}.{Digest.of(name.encode()).hex[:8]}"
+    """A package's name as a path. Names with capitals are marked, as some disks don't tell them from small letters; so are
+
+    names with dots, which could be a file's of the site itself.
+    """
+    plain = name == name.lower() and "." not in name
+    return name if plain else f"{name.lower()}.{Digest.of(name.encode()).hex[:8]}"
 
 
 def version_key(version: str) -> tuple[tuple[int, int | str], ...]:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cachelib.model.catalog import Catalog
-from cachelib.model.errors import CacheError
-from cachelib.model.oci import INDEX_TAG, Descriptor, ImageManifest, RawManifest, is_spec_tag, parse_json
+from isal import isal_zlib
+
+from cachelib.model.catalog import Catalog, CatalogEntry
+from cachelib.model.digest import Digest
+from cachelib.model.errors import CacheError, VerifyError
+from cachelib.model.oci import (
+    CATALOG_TAG,
+    DOCKER_LAYER_GZIP,
+    INDEX_TAG,
+    LAYER_GZIP,
+    Descriptor,
+    ImageManifest,
+    RawManifest,
+    is_spec_tag,
+    parse_json,
+)
 from cachelib.model.ports import Progress, Repository
 from cachelib.model.spec import ConcreteSpec, dag_hash
-from cachelib.steps.indexing import CONFIG_LIMIT, load_catalog, read_image_config, spack_index
+from cachelib.steps.indexing import CONFIG_LIMIT, catalog_entry, load_catalog, read_image_config, spack_index
+from cachelib.steps.parallel import workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +47,9 @@ class Verified:
     findings: tuple[Finding, ...]
 
 
+# zlib, inflateInit2: 15 bits of window, and 16 for the header of gzip.
+_GZIP = 31
+_BROKEN: tuple[type[Exception], ...] = (isal_zlib.error,)  # type: ignore[assignment]
 _PUSH = "push it again with --force from a mirror that has it"
 _INDEX = "run `inv index --full`"
 
@@ -40,10 +57,13 @@ _INDEX = "run `inv index --full`"
 def verify(repository: Repository, *, jobs: int, progress: Progress) -> Verified:
     """Read everything there is, and check it against everything else."""
     findings: list[Finding] = []
-    tags = sorted(tag for tag in repository.tags() if is_spec_tag(tag))
+    listed = repository.tags()
+    if not listed:
+        raise VerifyError(f"nothing is published in {repository.name}", hint="is it the right place? `inv push` and `inv index` fill it")
+    tags = sorted(tag for tag in listed if is_spec_tag(tag))
     images: dict[str, _Image] = {}
     progress.start(f"verify images of {repository.name}", len(tags))
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
+    with workers(jobs) as pool:
         for tag, future in [(tag, pool.submit(_image, repository, tag)) for tag in tags]:
             try:
                 images[tag], problems = future.result()
@@ -55,7 +75,8 @@ def verify(repository: Repository, *, jobs: int, progress: Progress) -> Verified
         layers = {layer.digest: layer for image in images.values() for layer in image.manifest.layers}
         users = {layer.digest: tag for tag in sorted(images, reverse=True) for layer in images[tag].manifest.layers}
         progress.start(f"verify blobs of {repository.name}", len(layers))
-        for digest, reading in [(d, pool.submit(_read, repository, layer)) for d, layer in layers.items()]:
+        unpacked = _diff_ids(images.values())
+        for digest, reading in [(d, pool.submit(_read, repository, layer, unpacked.get(d))) for d, layer in layers.items()]:
             try:
                 reading.result()
             except CacheError as error:
@@ -73,6 +94,7 @@ class _Image:
     raw: RawManifest
     manifest: ImageManifest
     spec: ConcreteSpec
+    diff_ids: tuple[Digest, ...]
 
 
 def _image(repository: Repository, tag: str) -> tuple[_Image, list[str]]:
@@ -95,11 +117,34 @@ def _image(repository: Repository, tag: str) -> tuple[_Image, list[str]]:
         problems.append("its config does not name its tarball")
     elif manifest.layers and checksum.get("hash") != manifest.layers[-1].digest.hex:
         problems.append("its last layer is not the tarball that its config names")
-    return _Image(raw=raw, manifest=manifest, spec=spec), problems
+    return _Image(raw=raw, manifest=manifest, spec=spec, diff_ids=diff_ids), problems
 
 
-def _read(repository: Repository, layer: Descriptor) -> int:
-    return sum(len(piece) for piece in repository.stream_blob(layer))
+def _diff_ids(images: Iterable[_Image]) -> dict[Digest, Digest]:
+    """What each gzipped layer must be when it is unpacked, as the configs say it."""
+    return {
+        layer.digest: diff_id
+        for image in images
+        for layer, diff_id in zip(image.manifest.layers, image.diff_ids, strict=False)
+        if layer.media_type in (LAYER_GZIP, DOCKER_LAYER_GZIP)
+    }
+
+
+def _read(repository: Repository, layer: Descriptor, diff_id: Digest | None) -> None:
+    """Read a layer to its end (which checks its digest), and unpack it on the way to check that of its content."""
+    hasher, inflater = hashlib.sha256(), isal_zlib.decompressobj(_GZIP)
+    try:
+        for piece in repository.stream_blob(layer):
+            data = piece if diff_id is not None else b""
+            while data:
+                hasher.update(inflater.decompress(data))
+                data = inflater.unused_data
+                if inflater.eof:
+                    inflater = isal_zlib.decompressobj(_GZIP)
+    except _BROKEN as error:
+        raise VerifyError(f"it is no gzip: {error}") from None
+    if diff_id is not None and hasher.hexdigest() != diff_id.hex:
+        raise VerifyError("it unpacks to other content than the config of its image says")
 
 
 def _closures(specs: dict[str, ConcreteSpec]) -> Iterator[Finding]:
@@ -111,7 +156,9 @@ def _closures(specs: dict[str, ConcreteSpec]) -> Iterator[Finding]:
 
 def _catalog(repository: Repository, images: dict[str, _Image]) -> Iterator[Finding]:
     try:
+        _config(repository, CATALOG_TAG)
         catalog = load_catalog(repository)
+        expected = spack_index(catalog)
     except CacheError as error:
         yield Finding(where="catalog", problem=error.message, remedy=_INDEX)
         return
@@ -120,21 +167,35 @@ def _catalog(repository: Repository, images: dict[str, _Image]) -> Iterator[Find
     for tag in sorted(catalog.tags() - images.keys()):
         yield Finding(where="catalog", problem=f"it names {tag}, which is not there or not whole", remedy=_INDEX)
     for entry in catalog.entries.values():
-        if entry.tag in images and entry.manifest.digest != images[entry.tag].raw.digest:
-            yield Finding(where="catalog", problem=f"it names another manifest for {entry.tag}", remedy=_INDEX)
-    yield from _index(repository, catalog)
+        if entry.tag in images and entry != _entry(entry.tag, images[entry.tag]):
+            yield Finding(where="catalog", problem=f"it tells other things of {entry.tag} than its image", remedy=_INDEX)
+    yield from _index(repository, catalog, expected)
 
 
-def _index(repository: Repository, catalog: Catalog) -> Iterator[Finding]:
-    raw = repository.manifest(INDEX_TAG)
-    if raw is None:
-        if catalog.entries:
-            yield Finding(where=INDEX_TAG, problem="it is missing", remedy="run `inv index`")
-        return
+def _entry(tag: str, image: _Image) -> CatalogEntry:
+    return catalog_entry(tag, image.raw, image.manifest, image.spec, image.diff_ids)
+
+
+def _index(repository: Repository, catalog: Catalog, expected: bytes) -> Iterator[Finding]:
     try:
-        data = repository.read_blob(ImageManifest.parse(raw).layers[0])
+        manifest = _config(repository, INDEX_TAG)
+        if manifest is None:
+            if catalog.entries:
+                yield Finding(where=INDEX_TAG, problem="it is missing", remedy="run `inv index`")
+            return
+        data = repository.read_blob(manifest.layers[0])
     except (CacheError, LookupError) as error:
         yield Finding(where=INDEX_TAG, problem=str(error), remedy=_INDEX)
         return
-    if data != spack_index(catalog):
+    if data != expected:
         yield Finding(where=INDEX_TAG, problem="it does not say what the catalog says", remedy="run `inv index`")
+
+
+def _config(repository: Repository, tag: str) -> ImageManifest | None:
+    """The manifest of one of our own artifacts, its config read too, so that nothing of it stays unread."""
+    raw = repository.manifest(tag)
+    if raw is None:
+        return None
+    manifest = ImageManifest.parse(raw)
+    repository.read_blob(manifest.config)
+    return manifest

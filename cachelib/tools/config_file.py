@@ -17,6 +17,10 @@ from cachelib.model.errors import ConfigError, UsageError
 from cachelib.model.oci import parse_image, parse_location
 from cachelib.model.text import printable
 
+#: A document of more values than this is no settings file.
+NODES = 100_000
+#: Names that the site keeps for itself, beside the images.
+RESERVED = frozenset({"packages", "api", "assets", "index.html", "404.html"})
 Path_ = tuple[str | int, ...]
 
 
@@ -35,13 +39,15 @@ def parse_settings(text: str, name: str, folder: Path) -> Settings:
     """Read settings from YAML text; `name` is what messages call it, paths in it are relative to `folder`."""
     try:
         document = yaml.compose(text, Loader=yaml.SafeLoader)
+        if document is not None and _size(document, {}) > NODES:
+            raise ConfigError(f"{name} unfolds to more than {NODES} values", hint="use fewer anchors and aliases")
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"{where}: not YAML: {reason}", hint="mend the line, then run `inv config`") from None
-    except (ValueError, RecursionError, OverflowError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError, OverflowError) as error:
         raise ConfigError(f"{name}: a value that YAML can't read: {error}", hint="quote dates and versions, and nest less") from None
     if not isinstance(data, dict) or document is None:
         raise ConfigError(f"{name} is empty or holds no mapping", hint="see docs/reference/cache-yaml.md for one to start from")
@@ -61,6 +67,15 @@ def parse_settings(text: str, name: str, folder: Path) -> Settings:
     if problems:
         raise _error(name, problems)
     return settings
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a document holds when every alias is written out."""
+    if id(node) not in known:
+        children = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else node.value
+        inner = () if isinstance(node, yaml.ScalarNode) else children
+        known[id(node)] = 1 + sum(_size(child, known) for child in inner)
+    return known[id(node)]
 
 
 def _error(name: str, problems: list[tuple[int, str]]) -> ConfigError:
@@ -125,7 +140,9 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
     for name, stack in settings.stacks.items():
         if not stack.specs and not stack.environment:
             yield ("stacks", name), f"stack {name} builds nothing: give it `specs` or an `environment`"
-        if stack.environment and not (folder / stack.environment).is_file():
+        if stack.image_name in RESERVED:
+            yield ("stacks", name, "image"), f"{stack.image_name} is a name that the site needs itself: choose another `image`"
+        if stack.environment and not _is_file(folder / stack.environment):
             yield ("stacks", name, "environment"), f"{stack.environment} does not exist, relative to {folder}"
         for at, target in enumerate(stack.targets):
             if target not in archspec.cpu.TARGETS:
@@ -138,7 +155,7 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
             except UsageError as error:
                 yield ("stacks", name, "base_image"), f"{error.message}; {error.hint}"
         for at, repo in enumerate(stack.repos):
-            if not (folder / repo / "repo.yaml").is_file():
+            if not _is_file(folder / repo / "repo.yaml"):
                 yield ("stacks", name, "repos", at), f"{repo} holds no repo.yaml, relative to {folder}"
         other, first = images.setdefault(stack.image_name, (name, stack))
         if first.base_image != stack.base_image:
@@ -154,6 +171,13 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
                     "don't encode the Spack version: pin the same commit, or give one of them its own `image`"
                 ),
             )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 _TYPES = {

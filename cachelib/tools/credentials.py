@@ -38,9 +38,13 @@ def find_credentials(host: str, env: Mapping[str, str], home: Path) -> Credentia
     for path in _config_files(env, home):
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
-        if isinstance(config, dict) and (found := _from_config(config, host, path, env)):
+        try:
+            found = _from_config(config, host, path, env)
+        except (AttributeError, TypeError):
+            continue  # not in docker's format
+        if found is not None:
             return found
     return None
 

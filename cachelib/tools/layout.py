@@ -54,7 +54,13 @@ class LayoutRepository:
             descriptor = (self._tagged(self._index()) | self._pending).get(check_tag(reference))
         if descriptor is None:
             return None
-        return self._manifest_by_digest(Digest.parse(descriptor.get("digest")), str(descriptor.get("mediaType", "")))
+        expected = Descriptor.parse(descriptor)
+        found = self._manifest_by_digest(expected.digest, expected.media_type)
+        if found is not None:
+            told = str(parse_json(found.data, f"manifest {expected.digest}").get("mediaType", expected.media_type))
+            if (len(found.data), told) != (expected.size, expected.media_type):
+                raise RegistryError(f"{self.name}: index.json tells another size or type of {reference} than it has")
+        return found
 
     def read_blob(self, descriptor: Descriptor) -> bytes:
         """A small blob, whole."""
@@ -157,6 +163,8 @@ class LayoutRepository:
                 return self._known[1]
             index = parse_json(path.read_bytes(), "index.json")
         except FileNotFoundError:
+            if (self._root / "blobs").exists() and (self._root / "oci-layout").exists():
+                raise RegistryError(f"{self.name}: index.json is gone, and its tags with it", hint="push again from a mirror") from None
             return {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": []}
         except (OSError, FormatError) as error:
             raise RegistryError(f"{self.name}: index.json is damaged: {error}", hint="delete it and push again") from None

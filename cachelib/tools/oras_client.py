@@ -30,6 +30,11 @@ from cachelib.tools.files import BLOCK
 TIMEOUT = (15.0, 120.0)
 #: Bytes that are read of what an error says.
 ERROR_LIMIT = 65536
+# Of what requests raises, this is no better the next time (and may name a header, whose value is nobody's business).
+_FINAL = (
+    requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidHeader, requests.exceptions.TooManyRedirects,
+)  # fmt: skip
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 # ghcr.io answers so now and then to uploads that are right (distribution-spec, Error Codes).
 _TEMPORARY_CODES = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "MANIFEST_BLOB_UNKNOWN", "TOOMANYREQUESTS"})
@@ -56,6 +61,8 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
         # Without a callable here, requests would put the password of ~/.netrc in the place of our token.
         self.session.auth = lambda request: request
         self.session.headers["User-Agent"] = "spack-build-cache"
+        # Digests are of the bytes as they are stored: nothing on the way is to squeeze them.
+        self.session.headers["Accept-Encoding"] = "identity"
         self.auth = _Auth(self.session, location, credentials)
 
     def send(
@@ -67,8 +74,9 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
         body: bytes | Body | None = None,
         stream: bool = False,
         absent: bool = False,
+        expect: tuple[int, ...] = (200,),
     ) -> Any:
-        """Send one request; return its answer, or nothing for a 404 where `absent` is expected. Raise RegistryError."""
+        """Send one request; return its answer if its status is expected, or nothing for an expected 404. Raise RegistryError."""
         where = f"{method} {plain_url(url)}"
         try:
             # The bare request with oras's authentication, without the retry around it: that one retries what it
@@ -81,8 +89,12 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
                 response = self.session.request(method, url, data=body, headers=dict(headers or {}), stream=stream)
         except requests.exceptions.SSLError as error:
             raise RegistryError(
-                f"{where}: {error}", hint="set SSL_CERT_FILE (or REQUESTS_CA_BUNDLE) to the authority of its certificate"
+                f"{where}: {error}",
+                hint="set SSL_CERT_FILE (or REQUESTS_CA_BUNDLE) to the authority of its certificate; "
+                "a registry that speaks plain http is written oci+http://",
             ) from None
+        except (*_FINAL, ValueError) as error:
+            raise RegistryError(printable(f"{where}: no address that can be asked: {type(error).__name__}")) from None
         except requests.exceptions.RequestException as error:
             cause = _cause(error)
             # Nobody there, or no such name: waiting minutes for it helps nobody, unless it was there a moment ago.
@@ -90,7 +102,7 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
             message = printable(f"{where}: {type(cause).__name__}: {cause}")
             raise RegistryError(message, temporary=not gone, hint="is the address right, and the network up?") from None
         self._answered = True
-        if response.status_code < 400:
+        if response.status_code in expect:
             return response
         if absent and response.status_code == 404:
             response.close()
@@ -182,7 +194,8 @@ class _Auth(TokenAuth):  # type: ignore[misc]
             token = data.get("token") or data.get("access_token")
         except (ValueError, AttributeError):
             token = None
-        return str(token) if token else None
+        # What is no token would be repeated in the error that it makes as a header.
+        return token if isinstance(token, str) and token.isascii() and token.isprintable() and token else None
 
     def _trusted(self, realm: str) -> bool:
         return self._location.plain_http or urlsplit(realm).scheme == "https"
@@ -215,7 +228,7 @@ def _error(where: str, response: requests.Response) -> RegistryError:
         code=code,
         temporary=limited or status in _TEMPORARY or code in _TEMPORARY_CODES,
         retry_after=_seconds(response.headers.get("Retry-After")),
-        hint=_HINTS.get(status, ""),
+        hint=_HINTS.get(status, "") if not (status == 403 and where.startswith(("GET", "HEAD"))) else _HINTS[401],
     )
 
 
@@ -255,7 +268,10 @@ def _seconds(retry_after: str | None) -> float | None:
 
 def plain_url(url: str) -> str:
     """The address without what may be secret in it: user, password, query."""
-    parsed = parse_url(url)
+    try:
+        parsed = parse_url(url)
+    except ValueError:
+        return "an address that is none"
     return f"{parsed.scheme}://{parsed.netloc}{parsed.path or ''}"
 
 

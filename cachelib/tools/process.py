@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +69,14 @@ def run(
             raise
 
 
-def end_children_with_us() -> None:
-    """Make a closed terminal and a cancelled job (SIGHUP, SIGTERM) end as Ctrl-C does: with the programs that were started."""
+def prepare_process() -> None:
+    """Make a closed terminal and a cancelled job (SIGHUP, SIGTERM) end as Ctrl-C does, with the programs that were started;
+
+    and let a terminal that lacks a character show `?` for it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
 

@@ -64,10 +64,7 @@ class RegistryRepository:
             if response is None or url in seen:
                 raise RegistryError(f"{self.name}: the tag list breaks off or runs in a circle at {plain_url(url)}", temporary=True)
             seen.add(url)
-            try:
-                tags.update(map(str, response.json().get("tags") or ()))
-            except (ValueError, AttributeError, TypeError) as error:
-                raise RegistryError(f"{self.name}: the tag list is not JSON: {error}") from None
+            tags.update(self._listed(response))
             url = self._next_page(response)
         # What is no tag can't be asked for; a registry that lists it is not repeated.
         return frozenset(filter(is_tag, tags))
@@ -96,7 +93,7 @@ class RegistryRepository:
 
         def read() -> Iterator[bytes]:
             headers = {"Range": f"bytes={size}-"} if size else {}
-            response = self._client.send("GET", url, headers=headers, stream=True)
+            response = self._client.send("GET", url, headers=headers, stream=True, expect=(200, 206))
             with response:
                 skip = size if size and response.status_code == 200 else 0
                 for block in self._client.blocks(response):
@@ -134,7 +131,7 @@ class RegistryRepository:
             # Each try asks again: the last one may have arrived although its answer didn't.
             if not replace and self._client.send("HEAD", f"{self._base}/blobs/{descriptor.digest}", absent=True) is not None:
                 return 0
-            opened = self._client.send("POST", f"{self._base}/blobs/uploads/", headers={"Content-Length": "0"})
+            opened = self._client.send("POST", f"{self._base}/blobs/uploads/", headers={"Content-Length": "0"}, expect=(202,))
             location = opened.headers.get("Location", "")
             if not location:
                 raise RegistryError(f"{self.name}: the registry opened an upload but told no Location for it", temporary=True)
@@ -143,7 +140,7 @@ class RegistryRepository:
             except ValueError:
                 raise RegistryError(f"{self.name}: the registry told a Location that is no address") from None
             url += ("&" if urlsplit(url).query else "?") + urlencode({"digest": str(descriptor.digest)})
-            self._client.send("PUT", url, headers={"Content-Type": "application/octet-stream"}, body=body)
+            self._client.send("PUT", url, headers={"Content-Type": "application/octet-stream"}, body=body, expect=(201,))
             return descriptor.size
 
         return self._retry(put)
@@ -151,7 +148,9 @@ class RegistryRepository:
     def put_manifest(self, manifest: RawManifest, tag: str | None) -> None:
         """Store a manifest, by its tag or by its digest alone."""
         url = f"{self._base}/manifests/{check_tag(tag) if tag else manifest.digest}"
-        response = self._retry(lambda: self._client.send("PUT", url, headers={"Content-Type": manifest.media_type}, body=manifest.data))
+        response = self._retry(
+            lambda: self._client.send("PUT", url, headers={"Content-Type": manifest.media_type}, body=manifest.data, expect=(201,))
+        )
         stored = response.headers.get("Docker-Content-Digest", "")
         if stored.startswith("sha256:") and stored != str(manifest.digest):
             raise RegistryError(f"{self.name}: the registry stored {manifest.digest} as {stored}")
@@ -191,6 +190,16 @@ class RegistryRepository:
             return found
 
         return self._retry(get)
+
+    def _listed(self, response: requests.Response) -> Iterator[str]:
+        # distribution-spec, Listing Tags. Anything else, believed to be an empty list, would empty the cache's index.
+        try:
+            body = response.json()
+        except (ValueError, RecursionError):
+            body = None
+        if not isinstance(body, dict) or not isinstance(body.get("tags", 0), list | None):
+            raise RegistryError(f"{self.name}: {plain_url(response.url)} answered with something that is no tag list", temporary=True)
+        return (tag for tag in body["tags"] or () if isinstance(tag, str))
 
     def _next_page(self, response: requests.Response) -> str | None:
         # distribution-spec, Listing Tags: follow the Link header until there is none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,7 +135,7 @@ def test_a_tag_list_in_a_circle_ends(double: RegistryDouble, tmp_path: Path) -> 
     add_chain(tmp_path, 1)
     push_all(tmp_path, repository(double))
     again = {"Link": '</v2/a/b/tags/list?n=1000>; rel="next"', "Content-Type": "application/json"}
-    double.faults.append(Fault("tags/list", "status", 200, 99, again))
+    double.faults.append(Fault("tags/list", "status", 200, 99, again, body=b'{"tags": ["a"]}'))
     with pytest.raises(RegistryError, match="circle"):
         repository(double).tags()
 
@@ -227,7 +228,7 @@ def test_verify_sees_a_catalog_of_older_manifests(tmp_path: Path) -> None:
     push(plan, mirror, one, catalog=Catalog(), bases={}, labels={"vendor": "another"}, jobs=2, progress=QuietProgress())
     problems = [finding.problem for finding in verify(layout(tmp_path), jobs=2, progress=QuietProgress()).findings]
     assert problems
-    assert all("another manifest" in problem for problem in problems)
+    assert all("other things of" in problem for problem in problems)
 
 
 def test_what_may_not_be_given_away_is_in_no_image(tmp_path: Path) -> None:
@@ -298,6 +299,84 @@ def test_a_base_without_a_config_section_is_taken(tmp_path: Path) -> None:
     )
     assert {type(outcome) for outcome in outcomes.values()} == {Pushed}
     assert {type(outcome) for outcome in push_all(tmp_path / "m", layout(tmp_path)).values()} == {Present}
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"tags": "abc.spack"}', b"<html>", b"[]", b'{"errors": []}', b"[" * 100_000])
+def test_a_tag_list_that_is_none_is_not_an_empty_one(double: RegistryDouble, tmp_path: Path, body: bytes) -> None:
+    add_chain(tmp_path, 2)
+    push_all(tmp_path, repository(double))
+    index(repository(double))
+    before = dict(double.tags)
+    double.faults.append(Fault("tags/list", "status", 200, 99, body=body))
+    with pytest.raises(RegistryError, match="no tag list"):
+        index(repository(double))
+    assert double.tags == before
+
+
+@pytest.mark.parametrize("match", ["PUT .*blobs", "PUT .*manifests", "POST"])
+def test_a_login_page_is_not_a_success(double: RegistryDouble, tmp_path: Path, match: str) -> None:
+    add_chain(tmp_path, 1)
+    double.faults.append(Fault(match, "status", 200, 99, {"Content-Type": "text/html"}, body=b"<html>please log in</html>"))
+    outcomes = push_all(tmp_path, repository(double))
+    assert {type(outcome) for outcome in outcomes.values()} == {NotPushed}
+    assert double.tags == {}
+
+
+def test_nothing_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CacheError, match="nothing is published"):
+        verify(layout(tmp_path), jobs=1, progress=QuietProgress())
+
+
+def test_an_unpacked_digest_that_lies_is_found(tmp_path: Path) -> None:
+    add_chain(tmp_path / "m", 1)
+    mirror = DiskMirror(tmp_path / "m")
+    (entry,) = mirror.entries()
+    mirror.inspect_tarball(entry.tarball)
+    (note,) = (tmp_path / "m/records/tarball").iterdir()
+    note.write_text(note.read_text().replace(str(json.loads(note.read_text())["diff_id"]), "sha256:" + "0" * 64))
+    push_all(tmp_path / "m", layout(tmp_path))
+    index(layout(tmp_path))
+    found = verify(layout(tmp_path), jobs=1, progress=QuietProgress()).findings
+    assert ["unpacks to other content" in finding.problem for finding in found] == [True]
+
+
+def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
+    """Of every blob that an image, the catalog or Spack's index is made of, and of index.json: any byte, any bit."""
+    add_chain(tmp_path / "m", 2)
+    push_all(tmp_path / "m", layout(tmp_path))
+    index(layout(tmp_path))
+    assert verify(layout(tmp_path), jobs=2, progress=QuietProgress()).findings == ()
+    chance = random.Random(20)
+    files = sorted((tmp_path / "layout/blobs/sha256").iterdir())
+    tried = 0
+    for path in files:
+        good = path.read_bytes()
+        for _ in range(25):
+            data = bytearray(good)
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+            path.write_bytes(data)
+            assert verify(layout(tmp_path), jobs=2, progress=QuietProgress()).findings, f"{path.name} was damaged"
+            tried += 1
+        path.write_bytes(good)
+    assert tried >= 200
+
+
+def test_names_that_could_be_files_of_the_site(tmp_path: Path) -> None:
+    from cachelib.model.config import Site
+    from cachelib.steps.rendering import SiteImage, render
+    from cachelib.tools.site import write_site
+    from tests.unit.test_rendering import TEMPLATES
+
+    for name in ("index.html", "Almanac", "almanac", "a.json"):
+        add_entry(tmp_path / "m", [make_node(name)])
+    odd = make_node("odd")
+    odd["parameters"]["note"] = "\ud800"
+    add_entry(tmp_path / "m", [make_node("odd", parameters={"note": "\ud800\x1b[31m"})])
+    push_all(tmp_path / "m", layout(tmp_path))
+    index(layout(tmp_path))
+    image = SiteImage(name="v1.1", mirror_url="file:///m", reference="r", catalog=indexing.load_catalog(layout(tmp_path)))
+    write_site(tmp_path / "site", render(Site(), [image], TEMPLATES))
+    assert len(list((tmp_path / "site/packages").glob("*/index.html"))) == 5
 
 
 def test_the_data_of_the_tests_is_large_enough() -> None:

@@ -31,7 +31,7 @@ def inv(folder: Path, *arguments: str) -> tuple[int, str]:
         "invoke",
         "--search-root",
         str(PROJECT),
-        *(a.replace("@", str(folder / "cache.yaml")) for a in arguments),
+        *(str(folder / "cache.yaml") if a == "@" else a for a in arguments),
     ]
     done = subprocess.run(command, cwd=PROJECT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=120)
     assert "Traceback" not in done.stdout, done.stdout
@@ -52,7 +52,10 @@ def test_several_tasks_in_one_line(folder: Path) -> None:
         (["push", "--config", "@", "--jobs", "0"], 2, "--jobs is 0"),
         (["push", "--config", "@", "--to", "ftp://x"], 2, "no place for a cache"),
         (["index", "--config", "@", "--to", "oci+http://127.0.0.1:9/x/y"], 7, "127.0.0.1:9"),
-        (["render", "--config", "@", "--out", "/proc/nothing/here"], 9, "can't be written"),
+        (["render", "--config", "@"], 8, "nothing is indexed"),
+        (["verify", "--config", "@"], 10, "nothing is published"),
+        (["push", "--config", "@", "--to", "oci://me:s3cret@h.io/x"], 2, "no user and no password"),
+        (["push", "--config", "@", "--to", "oci://h.io:99999/x"], 2, "no host name"),
         (["serve", "--config", "@", "--port", "99999"], 9, "does not exist"),
         (["build", "--config", "@", "--stack", "nope"], 2, "there is no stack 'nope'"),
     ],
@@ -64,12 +67,30 @@ def test_what_can_not_be(folder: Path, arguments: list[str], code: int, said: st
 
 
 @pytest.mark.parametrize(
-    "text", ["a: 2025-13-45", "&a [*a]", "[" * 3000, "stacks:\n  2025: {}", "? [a]\n: b", "stacks: !!python/object:os.system {}"]
+    "text",
+    [
+        "a: 2025-13-45",
+        "&a [*a]",
+        "[" * 3000,
+        "stacks:\n  2025: {}",
+        "? [a]\n: b",
+        "stacks: !!python/object:os.system {}",
+        "a: !!int foo",
+        "x: &a [1,1,1,1,1,1,1,1,1,1]\ny: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
+        + "".join(f"{c}: &{c} [{','.join([f'*{p}'] * 10)}]\n" for p, c in zip("bcdefgh", "cdefghi")),
+    ],
 )
 def test_settings_that_no_one_can_read(folder: Path, text: str) -> None:
     (folder / "cache.yaml").write_text(text)
     code, said = inv(folder, "config", "--config", "@")
     assert (code, "hint:" in said) == (3, True), said
+
+
+def test_a_folder_that_can_not_be_made(folder: Path) -> None:
+    assert inv(folder, "push", "--config", "@", "index", "--config", "@")[0] == 0
+    for out in ("/proc/nothing/here", str(folder / "cache.yaml")):
+        code, said = inv(folder, "render", "--config", "@", "--out", out)
+        assert (code, "can't be written" in said) == (9, True), said
 
 
 def test_a_killed_push_is_taken_up(folder: Path) -> None:
@@ -87,8 +108,8 @@ def test_a_killed_push_is_taken_up(folder: Path) -> None:
 def test_what_is_started_ends_with_us(tmp_path: Path) -> None:
     script = (
         "import os; from pathlib import Path\n"
-        "from cachelib.tools.process import end_children_with_us, run\n"
-        "end_children_with_us()\n"
+        "from cachelib.tools.process import prepare_process, run\n"
+        "prepare_process()\n"
         f"run(['sh', '-c', 'echo $$ > {tmp_path}/pid; sleep 60'], env=dict(os.environ))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT, stderr=subprocess.DEVNULL)

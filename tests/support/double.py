@@ -33,6 +33,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     code: str = ""
     message: str = ""
+    body: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -114,7 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault and fault.kind == "status":
             errors = {"errors": [{"code": fault.code or "UNKNOWN", "message": fault.message}]}
-            self._answer(fault.status, json.dumps(errors).encode(), dict(fault.headers))
+            body = json.dumps(errors).encode() if fault.body is None else fault.body
+            self._answer(fault.status, body, dict(fault.headers))
             return
         status, answer, headers = self._do(body)
         if fault and fault.kind == "lost":
