@@ -24,9 +24,8 @@ _GENERIC_ERROR = re.compile(r"==> Error: (?P<message>.*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """A concretized environment: its roots (request -> DAG hash) and all nodes."""
+    """A concretized environment: all nodes, by DAG hash."""
 
-    roots: Mapping[str, str]
     nodes: Mapping[str, Node]
 
     def buildable(self) -> tuple[Node, ...]:
@@ -75,10 +74,9 @@ def parse_lock(data: Mapping[str, Any]) -> Lock:
     """Read a spack.lock (lockfile versions 5 and later)."""
     try:
         nodes = {h: parse_node({**raw, "hash": h}) for h, raw in data["concrete_specs"].items()}
-        roots = {str(root["spec"]): str(root["hash"]) for root in data["roots"]}
     except (KeyError, TypeError, AttributeError) as error:
         raise BuildError(f"Spack's spack.lock is not understood: {error!r}") from None
-    return Lock(roots=roots, nodes=nodes)
+    return Lock(nodes=nodes)
 
 
 def environment_yaml(

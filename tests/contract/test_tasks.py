@@ -77,7 +77,7 @@ def test_what_can_not_be(folder: Path, arguments: list[str], code: int, said: st
         "stacks: !!python/object:os.system {}",
         "a: !!int foo",
         "x: &a [1,1,1,1,1,1,1,1,1,1]\ny: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
-        + "".join(f"{c}: &{c} [{','.join([f'*{p}'] * 10)}]\n" for p, c in zip("bcdefgh", "cdefghi")),
+        + "".join(f"{c}: &{c} [{','.join([f'*{p}'] * 10)}]\n" for p, c in zip("bcdefgh", "cdefghi", strict=True)),
     ],
 )
 def test_settings_that_no_one_can_read(folder: Path, text: str) -> None:
