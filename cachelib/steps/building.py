@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cachelib.model.config import Stack
-from cachelib.model.errors import BuildError
+from cachelib.model.errors import BuildError, FormatError
 from cachelib.model.outcome import BuildOutcome, Built, Failed, Phase, Rejected, Reused, Skipped
 from cachelib.model.record import EnvChange, Origin, PackageInfo, Record
 from cachelib.model.spec import Node, parse_node
@@ -74,7 +74,7 @@ def parse_lock(data: Mapping[str, Any]) -> Lock:
     """Read a spack.lock (lockfile versions 5 and later)."""
     try:
         nodes = {h: parse_node({**raw, "hash": h}) for h, raw in data["concrete_specs"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, FormatError) as error:
         raise BuildError(f"Spack's spack.lock is not understood: {error!r}") from None
     return Lock(nodes=nodes)
 
