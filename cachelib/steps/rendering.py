@@ -231,9 +231,10 @@ def _dependency(node: Node, catalog: Catalog) -> tuple[str, str, bool, str]:
 
 
 def page_path(name: str) -> str:
-    """A package's name as a path. Names with capitals are marked, as some disks don't tell them from small letters; so are
+    """A package's name as a path.
 
-    names with dots, which could be a file's of the site itself.
+    Names with capitals are marked, as some disks don't tell them from small letters; so are names with dots, which could
+    be those of files of the site itself.
     """
     plain = name == name.lower() and "." not in name
     return name if plain else f"{name.lower()}.{Digest.of(name.encode()).hex[:8]}"

@@ -70,15 +70,16 @@ def run(
 
 
 def prepare_process() -> None:
-    """Make a closed terminal and a cancelled job (SIGHUP, SIGTERM) end as Ctrl-C does, with the programs that were started;
+    """Make a closed terminal and a cancelled job (SIGHUP, SIGTERM) end as Ctrl-C does, with the programs that were started.
 
-    and let a terminal that lacks a character show `?` for it.
+    And let a terminal that lacks a character show `?` for it.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # what nohup has us ignore stays ignored
+            signal.signal(number, signal.default_int_handler)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
