@@ -110,5 +110,5 @@ def test_any_json_is_read_or_refused(value: object, field: str) -> None:
     with contextlib.suppress(FormatError):
         spec = parse_spec(wrap({**make_node("zlib"), field: value}))
         assert spec.runtime_closure()[-1] == spec.root
-        assert format_node(spec.root.raw).startswith("zlib@1.0")
-        assert spec.compilers() == ()
+        assert format_node(spec.root.raw).startswith(f"{spec.root.name}@{spec.root.version}")
+        assert len(spec.compilers()) <= 1
