@@ -92,7 +92,6 @@ def test_a_gigabyte_in_little_memory(large: Path, tmp_path: Path, kind: str) -> 
         # Neither index nor catalog was written here: those two are told, and nothing else.
         assert findings == "1 findings"
         assert int(memory) < LIMIT_MIB, f"{memory} MiB"
-        print(f"{kind}: a peak of {memory} MiB")
 
     if kind == "layout":
         push(f"oci-layout:{tmp_path / 'layout'}")
