@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 from cachelib.model.text import printable
 
@@ -59,9 +60,15 @@ class TerminalProgress:
         if not total:
             return
         self._rich = RichProgress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.fields[item]}"), console=self._console, transient=True,
-        )  # fmt: skip
+            MofNCompleteColumn(),
+            BarColumn(bar_width=20),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            TextColumn("{task.fields[item]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            console=self._console,
+            transient=True,
+            expand=True,
+        )
         self._task = self._rich.add_task(escape(what), total=total, item="")
         self._rich.start()
 
