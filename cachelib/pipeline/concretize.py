@@ -52,7 +52,7 @@ def concretize(
         key = building.lock_key(git.head(spack.root, ws.env) or stack.spack.commit, stack, text, spack.detected(), recipes)
         env = ws.var / "work" / stack.image_name / "env" / f"{name}-{key[:12]}"
         if (env / "spack.lock").is_file():
-            ws.progress.say(f"the concretization of {len(wanted)} requests is remembered")
+            ws.progress.say(f"the concretization of {', '.join(wanted) or stack.environment} is remembered")
             return env, ""
         write_atomically(env / "spack.yaml", text.encode())
         ws.progress.say(f"concretizing {', '.join(wanted) or stack.environment} (a minute or more; the result is remembered)")

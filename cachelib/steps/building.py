@@ -206,7 +206,7 @@ def plan_lines(lock: Lock, before: frozenset[str], mirrored: frozenset[str]) -> 
         elif node.hash in mirrored:
             lines.append(f"  reuse    {node.label}: in the mirror")
         else:
-            lines.append(f"  build    {node.label}: neither installed nor in the mirror; the registry is asked when its turn comes")
+            lines.append(f"  build    {node.label}: neither installed nor in the mirror")
     return tuple(lines)
 
 
