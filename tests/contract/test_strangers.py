@@ -341,7 +341,7 @@ def test_an_unpacked_digest_that_lies_is_found(tmp_path: Path) -> None:
 
 
 def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
-    """Of every blob that an image, the catalog or Spack's index is made of, and of index.json: any byte, any bit."""
+    """Of every blob that an image, the catalog or Spack's index is made of: any byte, any bit."""
     add_chain(tmp_path / "m", 2)
     push_all(tmp_path / "m", layout(tmp_path))
     index(layout(tmp_path))
