@@ -31,6 +31,8 @@ def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
             report = function(*args, **kwargs)
         except CacheError as error:
             raise Exit(error_text(error), code=error.exit_code) from None
+        except OSError as error:
+            raise Exit(f"error: {error}\n  hint: is the disk full, or a folder not yours?", code=1) from None
         except KeyboardInterrupt:
             raise Exit("interrupted; what was finished is kept, run the same command again to go on", code=130) from None
         if report is not None:

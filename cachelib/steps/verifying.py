@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from isal import isal_zlib
@@ -75,15 +75,16 @@ def verify(repository: Repository, *, jobs: int, progress: Progress) -> Verified
         layers = {layer.digest: layer for image in images.values() for layer in image.manifest.layers}
         users = {layer.digest: tag for tag in sorted(images, reverse=True) for layer in images[tag].manifest.layers}
         progress.start(f"verify blobs of {repository.name}", len(layers))
-        unpacked = _diff_ids(images.values())
-        for digest, reading in [(d, pool.submit(_read, repository, layer, unpacked.get(d))) for d, layer in layers.items()]:
+        unpacked: dict[Digest, Digest] = {}
+        for digest, reading in [(d, pool.submit(_read, repository, layer)) for d, layer in layers.items()]:
             try:
-                reading.result()
+                unpacked[digest] = reading.result()
             except CacheError as error:
                 findings.append(Finding(where=f"{users[digest]} (layer {digest})", problem=error.message, remedy=_PUSH))
             progress.advance(str(digest))
         progress.finish()
     specs = {image.spec.root.hash: image.spec for image in images.values()}
+    findings += _diff_ids(images, unpacked)
     findings += _closures(specs)
     findings += _catalog(repository, images)
     return Verified(images=len(images), blobs=len(layers), bytes=sum(layer.size for layer in layers.values()), findings=tuple(findings))
@@ -102,8 +103,8 @@ def _image(repository: Repository, tag: str) -> tuple[_Image, list[str]]:
     if raw is None:
         raise CacheError("its manifest is missing")
     manifest = ImageManifest.parse(raw)
-    if manifest.config.size > CONFIG_LIMIT:
-        raise CacheError("its config is too large for the image of a spec")
+    if manifest.config.size > CONFIG_LIMIT or not manifest.layers:
+        raise CacheError("its config is too large, or it has no layer: not the image of a spec")
     config = parse_json(repository.read_blob(manifest.config), "its config")
     spec, diff_ids = read_image_config(tag, config)
     problems = []
@@ -120,22 +121,22 @@ def _image(repository: Repository, tag: str) -> tuple[_Image, list[str]]:
     return _Image(raw=raw, manifest=manifest, spec=spec, diff_ids=diff_ids), problems
 
 
-def _diff_ids(images: Iterable[_Image]) -> dict[Digest, Digest]:
-    """What each gzipped layer must be when it is unpacked, as the configs say it."""
-    return {
-        layer.digest: diff_id
-        for image in images
-        for layer, diff_id in zip(image.manifest.layers, image.diff_ids, strict=False)
-        if layer.media_type in (LAYER_GZIP, DOCKER_LAYER_GZIP)
-    }
+def _diff_ids(images: dict[str, _Image], unpacked: dict[Digest, Digest]) -> Iterator[Finding]:
+    """Each image's own claim of what its layers unpack to: one that lies is not covered by another that doesn't."""
+    for tag, image in images.items():
+        for layer, diff_id in zip(image.manifest.layers, image.diff_ids, strict=False):
+            gzipped = layer.media_type in (LAYER_GZIP, DOCKER_LAYER_GZIP)
+            if gzipped and unpacked.get(layer.digest, diff_id) != diff_id:
+                problem = f"layer {layer.digest} unpacks to other content than its config says"
+                yield Finding(where=tag, problem=problem, remedy=_PUSH)
 
 
-def _read(repository: Repository, layer: Descriptor, diff_id: Digest | None) -> None:
-    """Read a layer to its end (which checks its digest), and unpack it on the way to check that of its content."""
+def _read(repository: Repository, layer: Descriptor) -> Digest:
+    """Read a layer to its end (which checks its digest), and give the digest of what it unpacks to."""
     hasher, inflater = hashlib.sha256(), isal_zlib.decompressobj(_GZIP)
     try:
         for piece in repository.stream_blob(layer):
-            data = piece if diff_id is not None else b""
+            data = piece if layer.media_type in (LAYER_GZIP, DOCKER_LAYER_GZIP) else b""
             while data:
                 hasher.update(inflater.decompress(data))
                 data = inflater.unused_data
@@ -143,8 +144,7 @@ def _read(repository: Repository, layer: Descriptor, diff_id: Digest | None) -> 
                     inflater = isal_zlib.decompressobj(_GZIP)
     except _BROKEN as error:
         raise VerifyError(f"it is no gzip: {error}") from None
-    if diff_id is not None and hasher.hexdigest() != diff_id.hex:
-        raise VerifyError("it unpacks to other content than the config of its image says")
+    return Digest(hasher.hexdigest())
 
 
 def _closures(specs: dict[str, ConcreteSpec]) -> Iterator[Finding]:

@@ -9,19 +9,29 @@ import pytest
 
 from cachelib.model.oci import LayoutLocation, RegistryLocation
 from cachelib.model.ports import Repository
+from cachelib.tools import registry
 from cachelib.tools.credentials import Credentials
 from cachelib.tools.layout import LayoutRepository
 from cachelib.tools.registry import RegistryRepository
 from tests.conftest import need
 from tests.support.certificates import Certificates
 from tests.support.docker_registry import running
-from tests.support.double import serving_double
+from tests.support.double import RegistryDouble, serving_double
 from tests.support.tokens import issuing
 
 TESTER = Credentials(username="tester", password="s3cret-t0ken", source="the tests")
 Opener = Callable[[], Repository]
 
 KINDS = ("layout", "double", "docker-http", "docker-tls", "docker-tls-password", "docker-tls-token")
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[RegistryDouble]:
+    """The double, and no waiting: how long is asked, not slept."""
+    monkeypatch.setattr(registry, "_backoff", lambda state: 0.0)
+    monkeypatch.setattr(registry, "_pause", lambda attempt, error: None)
+    with serving_double() as made:
+        yield made
 
 
 @pytest.fixture(params=KINDS)

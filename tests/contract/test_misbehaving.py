@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,6 @@ from tests.support.mirrors import add_chain
 from tests.support.quiet import QuietProgress
 
 DATA = bytes(range(256)) * 20_000
-
-
-@pytest.fixture
-def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[RegistryDouble]:
-    """The double, and no waiting: how long is asked, not slept."""
-    monkeypatch.setattr(registry, "_backoff", lambda state: 0.0)
-    monkeypatch.setattr(registry, "_pause", lambda attempt, error: None)
-    with serving_double() as made:
-        yield made
 
 
 def repository(double: RegistryDouble, credentials: Credentials | None = None) -> RegistryRepository:

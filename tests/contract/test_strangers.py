@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import random
@@ -23,26 +24,16 @@ from cachelib.model.outcome import NotPushed, Present, Pushed
 from cachelib.steps import indexing
 from cachelib.steps.pushing import base_image, plan_push, push
 from cachelib.steps.verifying import verify
-from cachelib.tools import registry
 from cachelib.tools.credentials import Credentials
 from cachelib.tools.layout import LayoutRepository
 from cachelib.tools.mirror import DiskMirror
 from tests.contract.test_misbehaving import DATA, repository, stored
 from tests.contract.test_road import index, push_all, put_image
-from tests.support.double import Fault, RegistryDouble, serving_double
+from tests.support.double import Fault, RegistryDouble
 from tests.support.mirrors import add_chain, add_entry, make_node
 from tests.support.quiet import QuietProgress
 
 ME = Credentials(username="me", password="s3cret-t0ken", source="the tests")
-
-
-@pytest.fixture
-def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[RegistryDouble]:
-    """The double, without waiting."""
-    monkeypatch.setattr(registry, "_backoff", lambda state: 0.0)
-    monkeypatch.setattr(registry, "_pause", lambda attempt, error: None)
-    with serving_double() as made:
-        yield made
 
 
 @contextmanager
@@ -338,6 +329,28 @@ def test_an_unpacked_digest_that_lies_is_found(tmp_path: Path) -> None:
     index(layout(tmp_path))
     found = verify(layout(tmp_path), jobs=1, progress=QuietProgress()).findings
     assert ["unpacks to other content" in finding.problem for finding in found] == [True]
+
+
+def test_a_lie_is_not_covered_by_an_honest_image(tmp_path: Path) -> None:
+    nodes = add_chain(tmp_path / "m", 2)
+    one = layout(tmp_path)
+    push_all(tmp_path / "m", one)
+    for at, lies in ((0, nodes[0]), (1, nodes[1])):
+        tag = f"part{at}-1.0-{lies['hash']}.spack"
+        raw = one.manifest(tag)
+        assert raw is not None
+        manifest = ImageManifest.parse(raw)
+        config = json.loads(one.read_blob(manifest.config))
+        config["rootfs"]["diff_ids"][0] = "sha256:" + "0" * 64
+        data = json.dumps(config).encode()
+        blob = Descriptor(media_type=manifest.config.media_type, digest=Digest.of(data), size=len(data))
+        one.put_blob(blob, lambda data=data: io.BytesIO(data))  # type: ignore[misc]
+        one.put_manifest(dataclasses.replace(manifest, config=blob).raw(), tag)
+        one.flush()
+        found = [f.where for f in verify(layout(tmp_path), jobs=1, progress=QuietProgress()).findings if "unpacks" in f.problem]
+        assert found == [tag]
+        one.put_manifest(raw, tag)
+        one.flush()
 
 
 def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
