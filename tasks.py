@@ -18,6 +18,8 @@ from cachelib.steps.reports import Report, error_text
 CONFIG = "the settings file (default: cache.yaml)"
 STACK = "stack of cache.yaml (default: its first)"
 SPACK = "root of a Spack to use instead of the pinned one (default: $SPACK_ROOT)"
+JSON = "write what became of each item to this file, as JSON (- is standard output)"
+JOBS = "requests at once"
 TO = "oci://HOST/NAME or oci-layout:DIR instead of cache.yaml's registry; image names are appended"
 
 
@@ -25,11 +27,15 @@ def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
     """Print the report of a task, and exit with its code; an error becomes its message and its hint."""
 
     @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
+    def wrapper(*args: Any, json: str = "", **kwargs: Any) -> None:
         pipeline.prepare_process()
         try:
             report = function(*args, **kwargs)
+            if json:
+                pipeline.write_report(json, function.__name__, report)
         except CacheError as error:
+            if json:
+                pipeline.write_report(json, function.__name__, None, error)
             raise Exit(error_text(error), code=error.exit_code) from None
         except OSError as error:
             raise Exit(f"error: {error}\n  hint: is the disk full, or a folder not yours?", code=1) from None
@@ -90,20 +96,83 @@ def build(
         "to": TO,
         "force": "send again what is published already",
         "dry_run": "print what would be sent, send nothing",
-        "jobs": "requests at once",
+        "jobs": JOBS,
+        "json": JSON,
     }
 )
 @reporting
-def push(_: Context, config: str = "cache.yaml", to: str = "", force: bool = False, dry_run: bool = False, jobs: int = 16) -> Report:
+def push(
+    _: Context, config: str = "cache.yaml", to: str = "", force: bool = False, dry_run: bool = False, jobs: int = 16, json: str = ""
+) -> Report:
     """Push the local mirror into the registry, as images that stock Spack installs and podman runs."""
     return pipeline.push(pipeline.open_workspace(config), to, force=force, dry_run=dry_run, jobs=jobs)
 
 
-@task(help={"config": CONFIG, "to": TO, "full": "read every tag again", "jobs": "requests at once"})
+@task(help={"config": CONFIG, "to": TO, "full": "read every tag again", "jobs": JOBS, "json": JSON})
 @reporting
-def index(_: Context, config: str = "cache.yaml", to: str = "", full: bool = False, jobs: int = 16) -> Report:
+def index(_: Context, config: str = "cache.yaml", to: str = "", full: bool = False, jobs: int = 16, json: str = "") -> Report:
     """Bring the catalog and Spack's index up to what the registry holds."""
     return pipeline.index(pipeline.open_workspace(config), to, full=full, jobs=jobs)
+
+
+@task(
+    iterable=["spec"],
+    help={
+        "spec": "what to pull: a name, @version, /hash, +variant, key=value; may be repeated (default: everything)",
+        "config": CONFIG,
+        "to": TO,
+        "out": "folder that takes a mirror per image (default: var/mirror)",
+        "image": "pull this image alone",
+        "closure": "with what the specs need at run time (--no-closure: without)",
+        "dry_run": "print what would be fetched, fetch nothing",
+        "jobs": JOBS,
+        "json": JSON,
+    },
+)
+@reporting
+def pull(
+    _: Context,
+    spec: list[str],
+    config: str = "cache.yaml",
+    to: str = "",
+    out: str = "",
+    image: str = "",
+    closure: bool = True,
+    dry_run: bool = False,
+    jobs: int = 16,
+    json: str = "",
+) -> Report:
+    """Pull the registry back into a mirror, byte for byte: for clusters without internet."""
+    return pipeline.pull(pipeline.open_workspace(config), spec, to, out, image, closure=closure, dry_run=dry_run, jobs=jobs)
+
+
+@task(
+    iterable=["keep"],
+    help={
+        "keep": "a spack.lock, or a file of DAG hashes, whose specs are kept too; may be repeated",
+        "config": CONFIG,
+        "to": TO,
+        "dry_run": "print the plan with the reason and the bytes of each entry, delete nothing",
+        "yes": "delete even a large share of the cache",
+        "grace": "hours for which what nothing names any more is left alone",
+        "jobs": JOBS,
+        "json": JSON,
+    },
+)
+@reporting
+def prune(
+    _: Context,
+    keep: list[str],
+    config: str = "cache.yaml",
+    to: str = "",
+    dry_run: bool = False,
+    yes: bool = False,
+    grace: int = 24,
+    jobs: int = 16,
+    json: str = "",
+) -> Report:
+    """Delete what the rules of cache.yaml don't keep, never what something that is kept needs."""
+    return pipeline.prune(pipeline.open_workspace(config), to, keep, dry_run=dry_run, yes=yes, grace=grace, jobs=jobs)
 
 
 @task(help={"config": CONFIG, "to": TO, "out": "folder of the site (default: var/site)"})
@@ -120,11 +189,35 @@ def serve(_: Context, config: str = "cache.yaml", port: int = 8000, out: str = "
     pipeline.serve(pipeline.open_workspace(config), port, out)
 
 
-@task(help={"config": CONFIG, "to": TO, "jobs": "requests at once"})
+@task(
+    help={
+        "config": CONFIG,
+        "to": TO,
+        "sample": "percentage of the images to look at",
+        "seed": "which sample: the one that an earlier run named (default: another each time)",
+        "resume": "go on where an interrupted run stopped: layers that it found right are not read again",
+        "repair": "mend index, catalog and lost tags",
+        "mirror": "hold the local mirror against the registry too",
+        "jobs": JOBS,
+        "json": JSON,
+    }
+)
 @reporting
-def verify(_: Context, config: str = "cache.yaml", to: str = "", jobs: int = 16) -> Report:
+def verify(
+    _: Context,
+    config: str = "cache.yaml",
+    to: str = "",
+    sample: int = 100,
+    seed: int = 0,
+    resume: bool = False,
+    repair: bool = False,
+    mirror: bool = False,
+    jobs: int = 16,
+    json: str = "",
+) -> Report:
     """Check every digest, spec and closure of the registry, its catalog and its index."""
-    return pipeline.verify(pipeline.open_workspace(config), to, jobs=jobs)
+    ws = pipeline.open_workspace(config)
+    return pipeline.verify(ws, to, jobs=jobs, sample=sample, seed=seed, resume=resume, repair=repair, mirror=mirror)
 
 
 @task(

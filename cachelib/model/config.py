@@ -45,6 +45,47 @@ class PackagesPin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What `inv prune` keeps of a stack: whatever one of these rules keeps, and all that it needs at run time."""
+
+    newest: int = field(default=0, metadata=_doc("Keep so many of the newest builds of each package and target.", minimum=0))
+    days: int = field(default=0, metadata=_doc("Keep what was built in so many last days.", minimum=0))
+    pinned: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc(
+            "Keep what matches these requests: a name, @version, /hash, +variant, key=value, target=.",
+            item={"type": "string", "minLength": 1, "pattern": _LINE},
+        ),
+    )
+    locks: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc(
+            "Keep the specs of these spack.lock files; paths relative to cache.yaml, * and ** may stand in them.",
+            item={"type": "string", "minLength": 1, "pattern": _LINE},
+        ),
+    )
+    max_size: str = field(
+        default="",
+        metadata=_doc(
+            "Of all that, keep the newest that fits into this, such as 50 GB; pinned requests and locks are kept all the same.",
+            pattern=r"^[0-9]+(\.[0-9]+)? ?[kMGT]?B$(?!\n)",
+        ),
+    )
+
+    def __bool__(self) -> bool:
+        """Whether there is any rule; without one everything is kept."""
+        return bool(self.newest or self.days or self.pinned or self.locks or self.max_size)
+
+    @property
+    def max_bytes(self) -> float:
+        """The size in bytes; infinite where none is set."""
+        if not self.max_size:
+            return float("inf")
+        number, unit = re.fullmatch(r"([0-9.]+) ?([kMGT]?)B", self.max_size).groups()  # type: ignore[union-attr]
+        return float(number) * 1000.0 ** " kMGT".index(unit or " ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
     """What is built together, by one Spack and one set of recipes."""
 
@@ -112,6 +153,10 @@ class Stack:
             "where it is left out, as the environment says, or when_possible."
         ),
     )
+    retention: Retention = field(
+        default_factory=Retention,
+        metadata=_doc("What `inv prune` keeps of this stack; where it is left out, everything."),
+    )
     config: Mapping[str, Any] = field(
         default_factory=dict,
         metadata=_doc("Further sections of Spack's configuration for this stack, as in a spack.yaml (packages, config, ...)."),
@@ -158,6 +203,12 @@ class Settings:
         ),
     )
     vendor: str = field(default="", metadata=_doc("Who distributes the binaries, for the images' labels.", pattern=_LINE))
+    requests_per_second: int = field(
+        default=0,
+        metadata=_doc(
+            "Requests a second to the registry; 0 is what is known of it: 32 for ghcr.io, no limit elsewhere.", minimum=0, maximum=10000
+        ),
+    )
     site: Site = field(default_factory=Site, metadata=_doc("The website."))
 
     @property

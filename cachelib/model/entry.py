@@ -10,10 +10,11 @@ from typing import Any
 
 from cachelib.model.digest import Digest
 from cachelib.model.errors import FormatError
-from cachelib.model.oci import parse_json
-from cachelib.model.spec import ConcreteSpec
+from cachelib.model.oci import parse_json, tag_of
+from cachelib.model.spec import ConcreteSpec, check_hash
 
 LAYOUT_VERSION = 3
+ENTRY_SUFFIX = ".spec.manifest.json"
 # Spack, buildcache_migrate/url_buildcache.py: media types of an entry's blobs.
 TARBALL = "application/vnd.spack.install.v2.tar+gzip"
 SPEC = "application/vnd.spack.spec.v5+json"
@@ -40,6 +41,30 @@ class BlobRecord:
             "checksumAlgorithm": "sha256",
             "checksum": self.digest.hex,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryName:
+    """What the name of an entry's file tells: enough to know whether it is published, without reading it."""
+
+    path: PurePosixPath
+    name: str
+    hash: str
+    tag: str
+
+    @property
+    def label(self) -> str:
+        """`name@version/hash7`, as far as a file's name tells."""
+        version = self.path.name[len(self.name) + 1 :].removesuffix(ENTRY_SUFFIX)[:-33]
+        return f"{self.name}@{version}/{self.hash[:7]}"
+
+
+def entry_name(path: PurePosixPath) -> EntryName:
+    """Read the name of an entry's file, `<name>/<name>-<version>-<hash>.spec.manifest.json`; raise FormatError."""
+    stem = path.name.removesuffix(ENTRY_SUFFIX)
+    dag_hash = check_hash(stem[-32:], path.name)
+    # Spack makes the tag of the same parts as the file's name (oci/image.py; spec.py, format_path).
+    return EntryName(path=path, name=path.parent.name, hash=dag_hash, tag=tag_of(stem))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

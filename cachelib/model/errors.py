@@ -91,6 +91,12 @@ class VerifyError(CacheError):
     exit_code = 10
 
 
+class PruneError(CacheError):
+    """A cache can't be pruned as it was asked, or not all of it could be."""
+
+    exit_code = 12
+
+
 class FormatError(CacheError):
     """Outside data (a spec, a manifest, a reference) is not in the format that its specification asks for."""
 

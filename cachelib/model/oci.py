@@ -166,11 +166,7 @@ def parse_location(text: str, *, folder: Path) -> Location:
         raise UsageError("an address holds no user and no password", hint="log in with `docker login` or `podman login` instead")
     if scheme not in ("oci", "oci+http") or not separator:
         raise UsageError(f"{text!r} is no place for a cache", hint=hint)
-    if (
-        not _HOST.fullmatch(host)
-        or ".." in host
-        or int(host.rpartition("]")[2].rpartition(":")[2] or 0 if ":" in host.rpartition("]")[2] else 0) > 65535
-    ):
+    if not _HOST.fullmatch(host) or not _port_fits(host):
         raise UsageError(f"{host!r} in {text!r} is no host name", hint=hint)
     # Spack lowers the repository too (oci/image.py, from_string): an owner's name on GitHub may have capitals.
     repository = repository.rstrip("/").lower()
@@ -203,7 +199,12 @@ def parse_image(text: str, *, folder: Path) -> tuple[Location, str]:
 
 def spec_tag(name: str, version: str, dag_hash: str) -> str:
     """The tag of a spec's image (Spack, oci/image.py: `ensure_valid_tag`)."""
-    tag = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{name}-{version}-{dag_hash}.spack")
+    return tag_of(f"{name}-{version}-{dag_hash}")
+
+
+def tag_of(stem: str) -> str:
+    """The tag of `name-version-hash`."""
+    tag = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{stem}.spack")
     return tag if len(tag) <= 128 else tag[:64] + tag[-64:]
 
 

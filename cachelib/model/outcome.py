@@ -85,6 +85,64 @@ PushOutcome = Pushed | Present | NotPushed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pulled:
+    """Written into the mirror. `received` counts the bytes of its blobs that came over the wire."""
+
+    path: str
+    received: int
+    #: Whether it is byte for byte what was pushed, or was made anew because another program had pushed the image.
+    original: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """In the mirror already, whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotPulled:
+    """Could not be pulled, for the reason given."""
+
+    reason: str
+
+
+PullOutcome = Pulled | Here | NotPulled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """Deleted from the registry; `size` is that of its tarball in bytes."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spared:
+    """Not deleted after all, for the reason given; it is in the index again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotPruned:
+    """Could not be deleted, for the reason given."""
+
+    reason: str
+
+
+PruneOutcome = Pruned | Spared | NotPruned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What nothing named any more and was deleted too: how many things, their bytes where known, and a word on it."""
+
+    count: int
+    size: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
     """Something in the registry that was passed over: which tag, and why."""
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import IO, Protocol
 
 from cachelib.model.digest import Digest
-from cachelib.model.entry import BlobRecord, Entry, TarballInfo
+from cachelib.model.entry import BlobRecord, Entry, EntryName, TarballInfo
 from cachelib.model.errors import MirrorError
 from cachelib.model.oci import Descriptor, RawManifest
+from cachelib.model.outcome import Swept
 from cachelib.model.record import Record
 
 
@@ -48,8 +49,27 @@ class Repository(Protocol):
         """Make everything that was put durable and visible."""
 
 
+class Deleter(Protocol):
+    """Deletes from a repository; what stands for a registry's own way to do so."""
+
+    def delete(self, tag: str, digest: Digest, *, since: float) -> bool:
+        """Delete a manifest and its tag; say whether it was deleted, not spared because it was pushed anew after `since`.
+
+        `since` is in seconds since the epoch. Raises RegistryError where it can't be deleted.
+        """
+
+    def sweep(self, keep: frozenset[Digest], *, before: float) -> Swept:
+        """Delete what no tag leads to and what is older than `before` (seconds since the epoch); `keep` is spared."""
+
+
 class Mirror(Protocol):
     """A local Spack mirror, layout v3, with our records beside the entries."""
+
+    def names(self, on_damage: Callable[[MirrorError], None] | None = None) -> Sequence[EntryName]:
+        """The entries by the names of their files; none is read."""
+
+    def entry(self, name: EntryName) -> Entry:
+        """Read one entry; raises MirrorError where it is damaged."""
 
     def entries(self, on_damage: Callable[[MirrorError], None] | None = None) -> Iterator[Entry]:
         """All entries, sorted by path; a damaged one is told to `on_damage`, or raised where nobody listens."""
@@ -57,11 +77,36 @@ class Mirror(Protocol):
     def record(self, dag_hash: str) -> Record | None:
         """The record of a spec, where the build left one."""
 
-    def inspect_tarball(self, blob: BlobRecord) -> TarballInfo:
-        """Digests and contents of a tarball in one pass, remembered; raises MirrorError if it isn't what it claims."""
+    def inspect_tarball(self, blob: BlobRecord, *, again: bool = False) -> TarballInfo:
+        """Digests and contents of a tarball in one pass, remembered; raises MirrorError if it isn't what it claims.
+
+        With `again`, what is remembered is not believed.
+        """
 
     def open_blob(self, digest: Digest) -> IO[bytes]:
         """Open a blob for reading."""
+
+    def has_blob(self, blob: BlobRecord) -> bool:
+        """Whether a blob is there in its whole length."""
+
+    def put_blob(self, blob: BlobRecord, pieces: Iterable[bytes]) -> None:
+        """Write a blob; raises MirrorError, and leaves nothing, where the pieces are not what the record says."""
+
+    def put_entry(self, path: PurePosixPath, raw: bytes) -> None:
+        """Write the manifest of an entry, whose blobs are there: now it can be seen."""
+
+    def write_index(self) -> None:
+        """Write Spack's index of what is there."""
+
+
+class Journal(Protocol):
+    """What an earlier run of a long step found out, so that the next one need not."""
+
+    def known(self) -> Mapping[str, str]:
+        """Everything noted so far."""
+
+    def note(self, key: str, value: str) -> None:
+        """Remember something at once, so that a kill doesn't lose it."""
 
 
 class Progress(Protocol):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from cachelib.model.config import Stack
-from cachelib.model.database import database
 from cachelib.model.errors import BuildError, CacheError
 from cachelib.model.oci import Location, RegistryLocation
 from cachelib.model.outcome import BuildOutcome, Failed, Rejected, Reused
@@ -169,12 +168,7 @@ def _write_mirror(ws: Workspace, ready: _Ready, lock: building.Lock, described: 
             on_line=lambda line: ws.progress.advance(line.split(pushed)[-1]) if pushed in line else None,
         )  # fmt: skip
         ws.progress.finish()
-    nodes: dict[str, Mapping[str, Any]] = {}
-    present = []
-    for entry in mirror.entries(lambda _: None):
-        present.append(entry.hash)
-        nodes |= {h: node.raw for h, node in entry.spec.nodes.items()}
-    mirror.write_index(database(nodes, present))
+    mirror.write_index()
     return len(missing)
 
 

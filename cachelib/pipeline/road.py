@@ -10,7 +10,8 @@ from pathlib import Path
 from cachelib.model.errors import InstallError
 from cachelib.pipeline.build import build, run_build
 from cachelib.pipeline.install import install
-from cachelib.pipeline.publish import index, push, render, verify
+from cachelib.pipeline.publish import index, push, render
+from cachelib.pipeline.verify import verify
 from cachelib.pipeline.workspace import EXAMPLES, PROJECT, Workspace, open_workspace
 from cachelib.steps import reports
 from cachelib.steps.reports import Report
@@ -19,7 +20,7 @@ from cachelib.steps.reports import Report
 def cache(ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "", to: str = "") -> Report:
     """The whole road: install, build, push, index, render, verify. A failed build doesn't keep the rest from going out."""
     built = build(ws, specs, stack_name, spack_root)
-    if built.exit_code and not any(ws.mirror(image).entry_paths() for image in ws.images()):
+    if built.exit_code and not any(ws.mirror(image).names() for image in ws.images()):
         return built  # nothing was ever built here, so there is nothing to publish
     return reports.join([built, *_publish(ws, to)])
 
@@ -33,7 +34,7 @@ def demo(spack_root: str = "", var: Path = PROJECT / "var") -> Report:
         install(ws, spack_root=spack_root)
     except InstallError as error:
         ws.progress.say(f"No Spack here ({error.message.splitlines()[0]}), so this walks on with the mirror in examples/mirror.")
-        if not mirror.entry_paths():
+        if not mirror.names():
             shutil.copytree(EXAMPLES / "mirror", mirror.root, dirs_exist_ok=True)
         built = Report(lines=(f"build: left out; {mirror.root} is as it was, or a copy of examples/mirror",))
     else:

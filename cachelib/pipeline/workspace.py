@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,14 @@ from pathlib import Path
 from cachelib.model.config import Settings, Stack
 from cachelib.model.errors import UsageError
 from cachelib.model.oci import LayoutLocation, Location, RegistryLocation, parse_location
-from cachelib.model.ports import Progress, Repository
+from cachelib.model.ports import Deleter, Progress, Repository
 from cachelib.tools.config_file import read_settings
 from cachelib.tools.credentials import find_credentials
+from cachelib.tools.github_deleter import GitHubDeleter
+from cachelib.tools.github_packages import GitHubPackages
 from cachelib.tools.layout import LayoutRepository
 from cachelib.tools.mirror import DiskMirror
+from cachelib.tools.pacer import Pacer, limit_of
 from cachelib.tools.progress import make_progress
 from cachelib.tools.registry import RegistryRepository
 
@@ -75,9 +79,22 @@ class Workspace:
             case LayoutLocation():
                 return LayoutRepository(location)
             case RegistryLocation():
-                return RegistryRepository(
-                    location, find_credentials(location.host, env, self.home), connections=JOBS, say=self.progress.say
+                pacer = Pacer(limit_of(location.host, self.settings.requests_per_second if own else 0))
+                credentials = find_credentials(location.host, env, self.home)
+                return RegistryRepository(location, credentials, connections=MOST_JOBS, pacer=pacer, say=self.progress.say)
+
+    def deleter(self, location: Location, repository: Repository) -> Deleter:
+        """What deletes from a repository: itself, or GitHub's API for ghcr.io."""
+        if isinstance(location, RegistryLocation) and location.host == "ghcr.io":
+            found = find_credentials(location.host, self.env, self.home)
+            if found is None:
+                raise UsageError(
+                    "deleting from ghcr.io needs a login", hint="on GitHub Actions pass GITHUB_TOKEN; elsewhere `docker login ghcr.io`"
                 )
+            owner, _, package = location.repository.partition("/")
+            api = self.env.get("GITHUB_API_URL") or "https://api.github.com"
+            return GitHubDeleter(GitHubPackages(api, owner, package, found.password, say=self.progress.say))
+        return typing.cast(LayoutRepository | RegistryRepository, repository)
 
     def source(self) -> str:
         """The web address of the repository that owns the cache: as in cache.yaml, or as GitHub Actions tells it."""
@@ -87,6 +104,16 @@ class Workspace:
     def labels(self) -> dict[str, str]:
         """What everything that is published says of its owner."""
         return {key: value for key, value in (("vendor", self.settings.vendor), ("source", self.source())) if value}
+
+    def oci_labels(self) -> dict[str, str]:
+        """The same, as annotations of the indexes."""
+        return {f"org.opencontainers.image.{key}": value for key, value in self.labels().items()}
+
+
+def check_jobs(jobs: int) -> None:
+    """Raise UsageError for a number of requests at once that can't be meant."""
+    if not 1 <= jobs <= MOST_JOBS:
+        raise UsageError(f"--jobs is {jobs}", hint=f"from 1 to {MOST_JOBS} requests can be under way at once")
 
 
 def open_workspace(config: str = "cache.yaml", var: str = "", shared: str = "") -> Workspace:

@@ -38,8 +38,15 @@ _INSPECTIONS = (
 )  # fmt: skip
 
 
-def make_config(entry: Entry, layers: Sequence[Layer], base: BaseImage, record: Record | None, annotations: Mapping[str, str]) -> bytes:
-    """The image's config: what a container runtime needs, and beside it the spec, as Spack reads it back."""
+def make_config(
+    entry: Entry,
+    layers: Sequence[Layer],
+    base: BaseImage,
+    record: Record | None,
+    annotations: Mapping[str, str],
+    kept: Mapping[str, Any],
+) -> bytes:
+    """The image's config: what a container runtime needs, beside it the spec, as Spack reads it back, and what we keep."""
     target = entry.spec.root.target
     config: dict[str, Any] = copy.deepcopy(dict(base.config)) or {
         "architecture": go_architecture(family(target)),
@@ -69,6 +76,7 @@ def make_config(entry: Entry, layers: Sequence[Layer], base: BaseImage, record: 
         "archive_timestamp": created,
         "archive_compression": "gzip",
     }
+    config |= kept
     return compact_json(config)
 
 

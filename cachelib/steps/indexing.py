@@ -1,250 +1,296 @@
-"""Reads what a repository holds into a catalog, at the cost of what is new, and keeps catalog and Spack index there."""
+"""Brings the catalog and Spack's index up to the tags of a repository, at the cost of what changed.
+
+Several indexers may run at once. Each looks, before it writes, whether another has written since it read, and after it
+wrote, whether what it wrote still stands and no tag has come; until both hold it starts again from what is there. So the
+last one to write has seen everything that any other had seen.
+"""
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from sys import intern
 
-from cachelib.model.catalog import Catalog, CatalogEntry, from_shards, merge, to_shards
-from cachelib.model.database import database
+from cachelib.model.catalog import Catalog, CatalogEntry, CatalogRoot, by_shard, shard_width, tags_digest, to_shards
+from cachelib.model.database import Database, change
 from cachelib.model.digest import Digest
-from cachelib.model.errors import CacheError, CatalogError, FormatError, RegistryError
-from cachelib.model.oci import (
-    CATALOG_TAG,
-    CONFIG,
-    EMPTY,
-    INDEX_TAG,
-    LAYER_GZIP,
-    MANIFEST,
-    Descriptor,
-    ImageManifest,
-    RawManifest,
-    compact_json,
-    is_spec_tag,
-    parse_json,
-    spec_tag,
-)
+from cachelib.model.entry import DATABASE
+from cachelib.model.errors import CacheError, CatalogError, FormatError
+from cachelib.model.oci import CATALOG_TAG, INDEX_TAG, Descriptor, is_spec_tag
 from cachelib.model.outcome import Warned
 from cachelib.model.ports import Progress, Repository
-from cachelib.model.spec import ConcreteSpec, parse_spec
-from cachelib.steps.parallel import workers
+from cachelib.steps import artifacts
+from cachelib.steps.artifacts import OLDER_TYPE, described
+from cachelib.steps.parallel import in_order, workers
+from cachelib.steps.reading import read_tag
 
-CATALOG_TYPE = "application/vnd.spack-build-cache.catalog.v1+json"
-SHARD_TYPE = "application/vnd.spack-build-cache.catalog.shard.v1+json+gzip"
-_SHARD_ANNOTATION = "io.github.spack-build-cache.shard"
-#: A shard of the catalog inflates to no more than this: 16 times what a thousandth of a million builds needs.
-SHARD_LIMIT = 256 * 1024 * 1024
-#: A config of more bytes than this is no spec's: the largest real ones are around 100 KB.
-CONFIG_LIMIT = 16 * 1024 * 1024
-#: The spec format that Spack's database of version 8 holds; older specs can be installed by hash, but not be listed.
-_INDEXED_FORMAT = 5
+#: So often an indexer starts again because another one wrote, or because tags kept coming.
+ROUNDS = 20
+_OLDER = "has no place in Spack's index; it installs by hash"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexed:
-    """What an index run found: the catalog now, which tags came and went, and what was passed over."""
+    """What an index run found: how many entries there are, which tags came and went, and what was passed over."""
 
-    catalog: Catalog
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    warnings: tuple[Warned, ...]
+    count: int
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    warnings: tuple[Warned, ...] = ()
     written: bool = False
 
-    def with_written(self, written: bool) -> Indexed:
-        """The same, and whether anything in the repository changed."""
-        return replace(self, written=written)
-
-
-def load_catalog(repository: Repository) -> Catalog:
-    """The catalog as it was last written, an empty one where there is none; raise CacheError where it is damaged."""
-    raw = repository.manifest(CATALOG_TAG)
-    if raw is None:
-        return Catalog()
-    manifest = ImageManifest.parse(raw)
-    if manifest.artifact_type != CATALOG_TYPE:
-        raise CatalogError(f"{repository.name}:{CATALOG_TAG} is not a catalog", hint="run `inv index --full`")
-    return from_shards(parse_json(_read_shard(repository, layer), "a shard of the catalog") for layer in manifest.layers)
-
-
-def _read_shard(repository: Repository, layer: Descriptor) -> bytes:
-    try:
-        data = repository.read_blob(layer)
-    except RegistryError as error:
-        if error.temporary or error.status not in (0, 404):
-            raise
-        raise CatalogError(f"a shard of the catalog can't be read: {error.message}", hint="run `inv index --full`") from None
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            text = file.read(SHARD_LIMIT + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise CatalogError(f"a shard of the catalog is no gzip: {error}", hint="run `inv index --full`") from None
-    if len(text) > SHARD_LIMIT:
-        raise CatalogError(f"a shard of the catalog inflates to more than {SHARD_LIMIT} bytes", hint="run `inv index --full`")
-    return text
-
-
-def read_tags(repository: Repository, known: Catalog, *, jobs: int, progress: Progress) -> Indexed:
-    """Bring a catalog up to the tags: what is new is fetched, what is gone is dropped, what is broken is passed over."""
-    listed = repository.tags()
-    if CATALOG_TAG not in listed and repository.manifest(CATALOG_TAG) is not None:
-        # Registries now and then answer 404 or a part for a list that is there. Believed, it would empty the cache.
-        raise CatalogError(
-            f"{repository.name}: the tag list lacks the catalog that is there, so it is not whole; nothing was changed",
-            hint="run the same command again in a minute",
+    def joined(self, later: Indexed) -> Indexed:
+        """Two rounds of one run as one."""
+        return Indexed(
+            count=later.count,
+            added=tuple(dict.fromkeys((*self.added, *later.added))),
+            removed=tuple(dict.fromkeys((*self.removed, *later.removed))),
+            warnings=later.warnings,
+            written=self.written or later.written,
         )
-    tags = {tag for tag in listed if is_spec_tag(tag)}
-    new = sorted(tags - known.tags())
-    gone = known.tags() - tags
-    warnings: list[Warned] = []
-    added: list[tuple[CatalogEntry, Mapping[str, Mapping[str, Any]]]] = []
-    progress.start(f"index {repository.name}", len(new))
-    with workers(jobs) as pool:
-        for tag, future in [(tag, pool.submit(_read_tag, repository, tag)) for tag in new]:
-            try:
-                added.append(future.result())
-                progress.advance(f"read {tag}")
-            except CacheError as error:
-                warnings.append(Warned(tag=tag, reason=error.message))
-                progress.advance(f"passed over {tag}")
-    progress.finish()
-    catalog = merge(known, gone, added)
-    warnings += [
-        Warned(
-            tag=entry.tag,
-            reason=f"spec format {entry.spec_format} (Spack 0.23 and older) has no place in Spack's index; it installs by hash",
-        )
-        for entry, _ in added
-        if entry.spec_format != _INDEXED_FORMAT
-    ]
-    return Indexed(catalog=catalog, added=tuple(entry.tag for entry, _ in added), removed=tuple(sorted(gone)), warnings=tuple(warnings))
 
 
-def spack_index(catalog: Catalog) -> bytes:
-    """Spack's database of a catalog: equal catalogs give equal bytes."""
-    listed = [entry for entry in catalog.entries.values() if entry.spec_format == _INDEXED_FORMAT]
-    nodes = {h: catalog.nodes[h] for entry in listed for h in entry.nodes}
-    return database(nodes, (entry.hash for entry in listed))
-
-
-def write_catalog(repository: Repository, catalog: Catalog, *, labels: Mapping[str, str], check: bool = False) -> bool:
-    """Keep the catalog in the repository, shards first; return whether anything changed. `check` reads what is there."""
-    blobs = []
-    for key, shard in to_shards(catalog).items():
-        data = gzip.compress(compact_json(shard), mtime=0)
-        blobs.append((_descriptor(SHARD_TYPE, data, {_SHARD_ANNOTATION: key}), data))
-    return _put(repository, CATALOG_TAG, EMPTY, blobs, CATALOG_TYPE, labels, check)
-
-
-def write_spack_index(repository: Repository, data: bytes, *, labels: Mapping[str, str], check: bool = False) -> bool:
-    """Keep Spack's index where stock Spack looks for it; return whether it changed. `check` reads what is there.
-
-    As Spack writes it: an image whose config is `{}` and whose only layer is the JSON itself, whatever its type says.
-    """
-    return _put(repository, INDEX_TAG, CONFIG, [(_descriptor(LAYER_GZIP, data, {}), data)], "", labels, check)
-
-
-def _descriptor(media_type: str, data: bytes, annotations: dict[str, str]) -> Descriptor:
-    return Descriptor(media_type=media_type, digest=Digest.of(data), size=len(data), annotations=annotations)
-
-
-def _put(
+def index(
     repository: Repository,
-    tag: str,
-    config_type: str,
-    layers: Sequence[tuple[Descriptor, bytes]],
-    artifact_type: str,
+    *,
     labels: Mapping[str, str],
-    check: bool,
-) -> bool:
-    """Put an artifact under a tag: what the last one under it has is there, so only what is new is sent."""
-    config = _descriptor(config_type, b"{}", {})
-    manifest = ImageManifest(
-        media_type=MANIFEST,
-        config=config,
-        layers=tuple(descriptor for descriptor, _ in layers),
-        annotations=labels,
-        artifact_type=artifact_type,
-    ).raw()
-    present = repository.manifest(tag)
-    known = _layers_of(present)
-    mended = False
-    for descriptor, data in [*layers, (config, b"{}")]:
-        bad = check and not _readable(repository, descriptor)
-        if bad or descriptor.digest not in known:
-            repository.put_blob(descriptor, _opener(data), replace=bad)
-            mended = mended or bad
-    if present is not None and present.data == manifest.data:
-        return mended
-    repository.put_manifest(manifest, tag)
-    repository.flush()
-    return True
+    jobs: int,
+    progress: Progress,
+    full: bool = False,
+    without: frozenset[str] = frozenset(),
+) -> Indexed:
+    """Bring catalog and Spack index up to the tags, leaving out those of `without`; with `full`, from the tags alone."""
+    run = _Run(repository, labels, jobs, progress, without)
+    whole = Indexed(count=0)
+    for _ in range(ROUNDS):
+        indexed = run.round(full=full)
+        if indexed is None:
+            continue  # another indexer was faster
+        whole = whole.joined(indexed)
+        if not indexed.written or run.settled():
+            return whole
+        full = False
+    raise CatalogError(f"{repository.name}: other indexers kept writing", hint="run the same command again")
 
 
-def _opener(data: bytes) -> Callable[[], IO[bytes]]:
-    return lambda: io.BytesIO(data)
-
-
-def _layers_of(raw: RawManifest | None) -> frozenset[Digest]:
-    try:
-        manifest = ImageManifest.parse(raw) if raw else None
-    except FormatError:
-        manifest = None
-    return frozenset(blob.digest for blob in (*manifest.layers, manifest.config)) if manifest else frozenset()
-
-
-def _readable(repository: Repository, descriptor: Descriptor) -> bool:
-    try:
-        return bool(repository.read_blob(descriptor)) or descriptor.size == 0
-    except RegistryError:
-        return False
-
-
-def read_image_config(tag: str, config: Mapping[str, Any]) -> tuple[ConcreteSpec, tuple[Digest, ...]]:
-    """The spec and the uncompressed digests of a spec's image; raise FormatError where it isn't what its tag says."""
-    if "spec" not in config:
-        raise FormatError("its config holds no spec: an image of something else")
-    spec = parse_spec(config)
-    root = spec.root
-    if tag != spec_tag(root.name, root.version, root.hash):
-        raise FormatError(f"it holds {root.label}, which is not what its tag says")
-    spec.runtime_closure()  # raises where the dependencies form a circle
-    rootfs = config.get("rootfs")
-    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    if not isinstance(diff_ids, list):
-        raise FormatError("its config names no layers")
-    return spec, tuple(map(Digest.parse, diff_ids))
-
-
-def _read_tag(repository: Repository, tag: str) -> tuple[CatalogEntry, Mapping[str, Mapping[str, Any]]]:
-    """Read one image of a spec; raise FormatError or RegistryError saying why it is none."""
-    raw = repository.manifest(tag)
-    if raw is None:
-        raise RegistryError("its manifest is missing", status=404)
-    manifest = ImageManifest.parse(raw)
-    if manifest.config.size > CONFIG_LIMIT or not manifest.layers:
-        raise FormatError("its config is too large, or it has no layer: not the image of a spec")
-    config = parse_json(repository.read_blob(manifest.config), "its config")
-    spec, diff_ids = read_image_config(tag, config)
-    if not diff_ids:
-        raise FormatError("its config names no layers")
-    return catalog_entry(tag, raw, manifest, spec, diff_ids), {h: node.raw for h, node in spec.nodes.items()}
-
-
-def catalog_entry(tag: str, raw: RawManifest, manifest: ImageManifest, spec: ConcreteSpec, diff_ids: tuple[Digest, ...]) -> CatalogEntry:
-    """What the catalog tells of an image."""
-    return CatalogEntry(
-        hash=spec.root.hash,
-        tag=tag,
-        spec_format=spec.format,
-        manifest=raw.descriptor(),
-        tarball=manifest.layers[-1],
-        diff_id=diff_ids[-1],
-        layer_count=len(manifest.layers),
-        layers_size=sum(layer.size for layer in manifest.layers),
-        annotations=manifest.annotations,
-        nodes=tuple(spec.nodes),
+def read_catalog(repository: Repository, *, jobs: int, progress: Progress) -> tuple[Catalog, Indexed]:
+    """The catalog as the tags are now, without writing anything."""
+    run = _Run(repository, {}, jobs, progress, frozenset())
+    change_of = run.read(full=False)
+    kept = artifacts.load_catalog(repository, jobs=jobs) if change_of.base is not None else Catalog()
+    entries = {h: entry for h, entry in kept.entries.items() if h not in change_of.gone}
+    entries |= {entry.hash: entry for entry, _ in change_of.added}
+    catalog = Catalog(
+        entries=dict(sorted(entries.items())),
+        database=_grown(kept.database, change_of, indexed=True),
+        older=_grown(kept.older, change_of, indexed=False),
     )
+    return catalog, change_of.indexed(len(entries), written=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """What is to change: against `base` (nothing where all is read anew), in the shards that were read."""
+
+    base: artifacts.Held | None
+    tags: frozenset[str]
+    touched: frozenset[str]
+    entries: Mapping[str, CatalogEntry]
+    added: tuple[tuple[CatalogEntry, Mapping[str, bytes]], ...]
+    gone: Mapping[str, CatalogEntry]
+    warnings: tuple[Warned, ...]
+
+    def indexed(self, count: int, *, written: bool) -> Indexed:
+        return Indexed(
+            count=count,
+            added=tuple(entry.tag for entry, _ in self.added),
+            removed=tuple(sorted(entry.tag for entry in self.gone.values())),
+            warnings=self.warnings,
+            written=written,
+        )
+
+
+class _Run:
+    """One indexer at work on one repository."""
+
+    def __init__(self, repository: Repository, labels: Mapping[str, str], jobs: int, progress: Progress, without: frozenset[str]) -> None:
+        self._repository, self._labels, self._jobs, self._progress, self._without = repository, labels, jobs, progress, without
+        self._root: CatalogRoot | None = None
+        self._tags: frozenset[str] = frozenset()
+
+    def round(self, *, full: bool) -> Indexed | None:
+        """Read, merge and write once; nothing where another indexer wrote in between."""
+        found = self.read(full=full)
+        try:
+            root, blobs = self._merged(found)
+        except CacheError as error:
+            if found.base is None or not _damage(error):
+                raise
+            self._aside(error)
+            found = self.read(full=True)
+            root, blobs = self._merged(found)
+        self._root, self._tags = root, found.tags
+        if not blobs and found.base is not None and root == found.base.root and artifacts.is_written(self._repository, root):
+            return found.indexed(root.count, written=False)
+        mended = artifacts.write_blobs(self._repository, root, blobs, found.base.root if found.base else None, check=found.base is None)
+        if found.base is not None and not self._stands(found.base):
+            return None
+        # Spack's index first: a client that sees the new catalog's site finds everything it names.
+        listed = artifacts.write_manifest(self._repository, INDEX_TAG, artifacts.index_manifest(root))
+        kept = artifacts.write_manifest(self._repository, CATALOG_TAG, artifacts.catalog_manifest(root))
+        return found.indexed(root.count, written=mended or listed or kept)
+
+    def settled(self) -> bool:
+        """Whether what was written still stands, and the tags are those that it tells of."""
+        return self._root is not None and artifacts.is_written(self._repository, self._root) and self._spec_tags() == self._tags
+
+    def read(self, *, full: bool) -> _Change:
+        """Compare tags and catalog, and read what is new."""
+        try:
+            held = None if full else artifacts.read_root(self._repository)
+            self._tags = tags = self._spec_tags()
+            return self._read(held, tags)
+        except (CatalogError, FormatError) as error:
+            if full or not _damage(error):
+                raise
+            self._aside(error)
+            return self.read(full=True)
+
+    def _read(self, held: artifacts.Held | None, tags: frozenset[str]) -> _Change:
+        root = held.root if held else None
+        width = shard_width(root.count if root else len(tags))
+        groups = by_shard(tags - self._without, width)
+        shards = root.shards if root else {}
+        touched = frozenset(
+            key for key in groups.keys() | shards.keys()
+            if key not in shards or key not in groups or shards[key].tags != tags_digest(groups[key])
+        )  # fmt: skip
+        known = artifacts.read_shards(self._repository, root, touched & shards.keys(), jobs=self._jobs) if root else {}
+        fresh = {entry.tag for entry in known.values() if not entry.stale}
+        new = sorted(tag for key in touched for tag in groups.get(key, ()) if tag not in fresh)
+        vanished = {h: entry for h, entry in known.items() if entry.tag not in tags or entry.tag in self._without}
+        added, warnings = self._read_tags(new)
+        gone, doubtful = self._confirm(vanished)
+        # What was pushed anew and can't be read now is no longer what the catalog says of it.
+        gone |= {h: entry for h, entry in known.items() if entry.stale and h not in {new.hash for new, _ in added}}
+        return _Change(
+            base=held, tags=tags, touched=touched, added=tuple(added), gone=gone, warnings=(*warnings, *doubtful),
+            entries={h: entry for h, entry in known.items() if h not in gone},
+        )  # fmt: skip
+
+    def _spec_tags(self) -> frozenset[str]:
+        listed = self._repository.tags()
+        if CATALOG_TAG not in listed and self._repository.manifest(CATALOG_TAG) is not None:
+            # Registries now and then answer 404 or a part for a list that is there. Believed, it would empty the cache.
+            raise CatalogError(
+                f"{self._repository.name}: the tag list lacks the catalog that is there, so it is not whole; nothing was changed",
+                hint="run the same command again in a minute",
+            )
+        return frozenset(filter(is_spec_tag, listed))
+
+    def _read_tags(self, tags: list[str]) -> tuple[list[tuple[CatalogEntry, Mapping[str, bytes]]], list[Warned]]:
+        added: list[tuple[CatalogEntry, Mapping[str, bytes]]] = []
+        warnings: list[Warned] = []
+        shared: dict[bytes, bytes] = {}  # DAGs share most of their nodes: each is held once
+        self._progress.start(f"index {self._repository.name}", len(tags))
+        with workers(self._jobs) as pool:
+            for tag, future in in_order(pool, lambda tag: read_tag(self._repository, tag), tags):
+                try:
+                    entry, nodes = future.result()
+                    added.append((entry, {intern(h): shared.setdefault(node, node) for h, node in nodes.items()}))
+                    if not entry.indexed:
+                        warnings.append(Warned(tag=tag, reason=f"spec format {entry.spec_format} (Spack 0.23 and older) {_OLDER}"))
+                    self._progress.advance(f"read {tag}")
+                except CacheError as error:
+                    warnings.append(Warned(tag=tag, reason=error.message))
+                    self._progress.advance(f"passed over {tag}")
+        self._progress.finish()
+        return added, warnings
+
+    def _confirm(self, vanished: Mapping[str, CatalogEntry]) -> tuple[dict[str, CatalogEntry], list[Warned]]:
+        """Drop an entry only where its tag is really gone, not where a list left it out."""
+        gone, doubtful = {}, []
+        with workers(self._jobs) as pool:
+            for h, future in in_order(pool, lambda h: self._is_gone(vanished[h].tag), vanished):
+                if future.result():
+                    gone[h] = vanished[h]
+                else:
+                    doubtful.append(Warned(tag=vanished[h].tag, reason="the tag list left it out, but it is there: it stays in the index"))
+        return gone, doubtful
+
+    def _is_gone(self, tag: str) -> bool:
+        return tag in self._without or self._repository.manifest(tag) is None
+
+    def _merged(self, found: _Change) -> tuple[CatalogRoot, dict[Digest, bytes]]:
+        """The catalog that is to be, and those of its blobs that are new."""
+        before = found.base.root if found.base else None
+        touched = {**found.entries, **{entry.hash: entry for entry, _ in found.added}}
+        kept = {key: part for key, part in before.shards.items() if key not in found.touched} if before else {}
+        count = sum(part.count for part in kept.values()) + len(touched)
+        width = shard_width(count)
+        if before and kept and width != shard_width(before.count):
+            touched |= artifacts.read_shards(self._repository, before, kept, jobs=self._jobs)
+            kept = {}
+        by_key = by_shard((entry.tag for entry in touched.values()), width)
+        shards, blobs = artifacts.squeeze(
+            to_shards(touched.values(), width), {key: (tags_digest(tags), len(tags)) for key, tags in by_key.items()}
+        )
+        database, mixed, changed = self._database(before, found, indexed=True)
+        older, mixed_too, further = self._database(before, found, indexed=False)
+        root = CatalogRoot(
+            shards=dict(sorted({**kept, **shards}.items())),
+            database=database,
+            older=older,
+            mixed=mixed or mixed_too,
+            labels=dict(self._labels),
+        )
+        have = {part.blob.digest for part in before.shards.values()} if before else set()
+        return root, {digest: data for digest, data in blobs.items() if digest not in have} | changed | further
+
+    def _database(self, before: CatalogRoot | None, found: _Change, *, indexed: bool) -> tuple[Descriptor, bool, dict[Digest, bytes]]:
+        """One of the two databases as it is to be, whether it is mixed, and its bytes where they are new."""
+        held = (before.database if indexed else before.older) if before else None
+        concerned = [*found.gone.values(), *(entry for entry, _ in found.added)]
+        if before and held and not any(entry.indexed is indexed for entry in concerned):
+            return held, before.mixed, {}
+        database = artifacts.read_database(self._repository, held, mixed=before.mixed) if before and held else Database()
+        if database.mixed and found.gone:
+            raise CatalogError("two entries tell different things of one node, and one of them may have gone")
+        grown = _grown(database, found, indexed=indexed)
+        data = grown.data()
+        blob = described(DATABASE if indexed else OLDER_TYPE, data)
+        return blob, grown.mixed, {blob.digest: data} if held is None or held.digest != blob.digest else {}
+
+    def _stands(self, base: artifacts.Held) -> bool:
+        return self._repository.manifest(CATALOG_TAG) == base.raw
+
+    def _aside(self, error: CacheError) -> None:
+        self._progress.say(f"WARNING: the catalog of {self._repository.name} is left aside and read anew: {error.message}")
+
+
+def mark_stale(repository: Repository, tags: frozenset[str], *, jobs: int) -> None:
+    """Have the next index run read tags again that are about to be pushed anew; until then they stay in the index."""
+    held = artifacts.read_root(repository)
+    if held is None:
+        return
+    groups = by_shard(tags, shard_width(held.root.count))
+    keys = groups.keys() & held.root.shards.keys()
+    entries = artifacts.read_shards(repository, held.root, keys, jobs=jobs)
+    marked = [replace(entry, stale=entry.stale or entry.tag in tags) for entry in entries.values()]
+    counts = Counter(entry.hash[: shard_width(held.root.count)] for entry in marked)
+    shards, blobs = artifacts.squeeze(
+        to_shards(marked, shard_width(held.root.count)), {key: ("stale", count) for key, count in counts.items()}
+    )
+    root = replace(held.root, shards={**held.root.shards, **shards})
+    artifacts.write_blobs(repository, root, blobs, held.root, check=False)
+    artifacts.write_manifest(repository, CATALOG_TAG, artifacts.catalog_manifest(root))
+
+
+def _grown(database: Database, found: _Change, *, indexed: bool) -> Database:
+    added = ((entry.hash, nodes) for entry, nodes in found.added if entry.indexed is indexed)
+    return change(database, added=added, gone=(h for h, entry in found.gone.items() if entry.indexed is indexed))
+
+
+def _damage(error: CacheError) -> bool:
+    return isinstance(error, FormatError | CatalogError) and "not whole" not in error.message

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Results that may wait for their turn: ten thousand of them at once would be a matter of memory.
+WAITING = 256
 
 
 @contextmanager
@@ -17,3 +25,19 @@ def workers(count: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def in_order(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, Future[R]]]:
+    """Call a function for each item in the pool; give the futures, done, in the order of the items."""
+    running: deque[tuple[T, Future[R]]] = deque()
+    for item in items:
+        running.append((item, pool.submit(function, item)))
+        if len(running) >= WAITING:
+            yield _settled(running.popleft())
+    while running:
+        yield _settled(running.popleft())
+
+
+def _settled(pair: tuple[T, Future[R]]) -> tuple[T, Future[R]]:
+    pair[1].exception()  # waits
+    return pair

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Any
 
-from cachelib.model.catalog import Catalog
+from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
-from cachelib.model.entry import Entry
-from cachelib.model.errors import CacheError, FormatError
+from cachelib.model.entry import Entry, EntryName
+from cachelib.model.errors import CacheError, FormatError, MirrorError
 from cachelib.model.image import BaseImage, Layer
-from cachelib.model.oci import Descriptor, ImageManifest, go_architecture, parse_json, spec_tag
+from cachelib.model.oci import ImageManifest, go_architecture, parse_json, spec_tag
 from cachelib.model.outcome import NotPushed, Present, Pushed, PushOutcome
 from cachelib.model.ports import Mirror, Progress, Repository
-from cachelib.model.spec import Node
+from cachelib.steps.artifacts import read_root, read_shards
+from cachelib.steps.entries import keep_entry
 from cachelib.steps.image import make_annotations, make_config, make_manifest
 from cachelib.steps.parallel import workers
 from cachelib.steps.targets import family
 
+#: Layers go so many entries ahead of the images that are made of them, so that no worker waits for another's layer.
+AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """A node of an entry's link/run closure: whose layer its image needs."""
+
+    hash: str
+    tag: str
+    label: str
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushItem:
-    """One entry, what is to become of it, and why."""
+    """One entry, what is to become of it, and why. The closure is known of those that are to be sent."""
 
-    entry: Entry
-    tag: str
+    entry: EntryName
     send: bool
     reason: str
     refused: bool = False
+    platform: str = ""
+    closure: tuple[Need, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,23 +58,55 @@ class PushPlan:
         return tuple(item for item in self.items if item.send)
 
 
-def plan_push(entries: Iterable[Entry], tags: frozenset[str], *, force: bool = False, forbidden: frozenset[str] = frozenset()) -> PushPlan:
+def plan_push(
+    mirror: Mirror, tags: frozenset[str], *, force: bool = False, on_damage: Callable[[MirrorError], None] | None = None
+) -> PushPlan:
     """Decide for each entry: a published DAG hash is left alone, unless forced; dependencies come first.
 
-    `forbidden` are DAG hashes whose recipe does not allow that their binary is given away.
+    Only what is to be sent is read. What its recipe forbids to give away is refused.
     """
-    items = []
-    for entry in sorted(entries, key=lambda entry: (len(entry.spec.runtime_closure()), entry.spec.root.name, entry.hash)):
-        root = entry.spec.root
-        tag = spec_tag(root.name, root.version, root.hash)
-        if entry.hash in forbidden:
-            reason = "its recipe forbids giving away the binary (redistribute)"
-            items.append(PushItem(entry=entry, tag=tag, send=False, reason=reason, refused=True))
+    keep, send = [], []
+    needs: dict[str, Need] = {}
+    for name in mirror.names(on_damage):
+        if name.tag in tags and not force:
+            keep.append(PushItem(entry=name, send=False, reason="published already"))
             continue
-        published = tag in tags
-        reason = ("published, but --force" if force else "published already") if published else "not published yet"
-        items.append(PushItem(entry=entry, tag=tag, send=force or not published, reason=reason))
-    return PushPlan(items=tuple(items), tags=tags, force=force)
+        record = mirror.record(name.hash)
+        if record is not None and not record.package.redistributable:
+            reason = "its recipe forbids giving away the binary (redistribute)"
+            keep.append(PushItem(entry=name, send=False, reason=reason, refused=True))
+            continue
+        try:
+            entry = mirror.entry(name)
+        except MirrorError as error:
+            if on_damage is None:
+                raise
+            on_damage(error)
+            continue
+        reason = "published, but --force" if name.tag in tags else "not published yet"
+        send.append(PushItem(entry=name, send=True, reason=reason, platform=architecture(entry), closure=_needs(entry, needs)))
+    send.sort(key=lambda item: (len(item.closure), item.entry.name, item.entry.hash))
+    return PushPlan(items=(*keep, *send), tags=tags, force=force)
+
+
+def _needs(entry: Entry, known: dict[str, Need]) -> tuple[Need, ...]:
+    """The closure of an entry. DAGs share most of their nodes: each is held once."""
+    for node in entry.spec.runtime_closure():
+        if node.hash not in known:
+            known[node.hash] = Need(hash=node.hash, tag=spec_tag(node.name, node.version, node.hash), label=node.label)
+    return tuple(known[node.hash] for node in entry.spec.runtime_closure())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Push:
+    """What every worker of a push needs to know."""
+
+    mirror: Mirror
+    repository: Repository
+    bases: Mapping[str, BaseImage]
+    labels: Mapping[str, str]
+    force: bool
+    progress: Progress
 
 
 def push(
@@ -69,7 +114,6 @@ def push(
     mirror: Mirror,
     repository: Repository,
     *,
-    catalog: Catalog,
     bases: Mapping[str, BaseImage],
     labels: Mapping[str, str],
     jobs: int,
@@ -77,21 +121,17 @@ def push(
 ) -> dict[str, PushOutcome]:
     """Carry out the plan; one outcome per DAG hash. A failure costs the entry and those that contain it, nothing else."""
     outcomes: dict[str, PushOutcome] = {
-        item.entry.hash: NotPushed(reason=item.reason) if item.refused else Present(reference=f"{repository.name}:{item.tag}")
+        item.entry.hash: NotPushed(reason=item.reason) if item.refused else Present(reference=f"{repository.name}:{item.entry.tag}")
         for item in plan.items
         if not item.send
     }
     sending = plan.to_send()
-    progress.start(f"push to {repository.name}", len(sending))
+    shared = _Push(mirror=mirror, repository=repository, bases=bases, labels=labels, force=plan.force, progress=progress)
     with workers(jobs) as pool:
-        layers = _published_layers(plan, catalog, repository, pool)
-        manifests: list[tuple[PushItem, Future[Pushed]]] = []
-        # A manifest waits for layers that stand before it in the pool's queue, so no worker waits for what can't start.
-        for item in sending:
-            layers[item.entry.hash] = pool.submit(_send_layer, item.entry, mirror, repository, plan.force)
-            manifests.append((item, pool.submit(_send_image, item, layers, mirror, repository, bases, labels, plan.force, progress)))
+        layers = _published_layers(plan, repository, pool, jobs)
+        progress.start(f"push to {repository.name}", len(sending))
         try:
-            for item, future in manifests:
+            for item, future in _queue(sending, layers, shared, pool, ahead=AHEAD * jobs):
                 try:
                     outcomes[item.entry.hash] = future.result()
                     progress.advance(f"pushed {item.entry.label}")
@@ -107,20 +147,43 @@ def push(
 _LayerFuture = Future[tuple[Layer, int]]
 
 
-def _published_layers(plan: PushPlan, catalog: Catalog, repository: Repository, pool: ThreadPoolExecutor) -> dict[str, _LayerFuture]:
+def _queue(
+    sending: Sequence[PushItem], layers: dict[str, _LayerFuture], shared: _Push, pool: ThreadPoolExecutor, *, ahead: int
+) -> Iterable[tuple[PushItem, Future[Pushed]]]:
+    """Put layers and images into the pool's queue, an image after all layers that it needs, so no worker waits for what can't start."""
+    images: list[tuple[PushItem, Future[Pushed]]] = []
+    sent: dict[Digest, _LayerFuture] = {}
+    for at in range(len(sending) + ahead):
+        if at < len(sending):
+            layers[sending[at].entry.hash] = pool.submit(_send_layer, sending[at].entry, shared, sent)
+        if at >= ahead:
+            item = sending[at - ahead]
+            images.append((item, pool.submit(_send_image, item, layers, shared)))
+    return images
+
+
+def _published_layers(plan: PushPlan, repository: Repository, pool: ThreadPoolExecutor, jobs: int) -> dict[str, _LayerFuture]:
     """The layers of dependencies that are published already. What is published counts, not what the mirror has of it."""
     sent = {item.entry.hash for item in plan.to_send()}
-    needed = {node.hash: node for item in plan.to_send() for node in item.entry.spec.runtime_closure() if node.hash not in sent}
-    found: dict[str, _LayerFuture] = {}
-    for h, node in needed.items():
-        tag = spec_tag(node.name, node.version, node.hash)
-        if tag in plan.tags:
-            found[h] = pool.submit(_published_layer, h, tag, catalog, repository)
-    return found
+    needed = {need.hash: need for item in plan.to_send() for need in item.closure if need.hash not in sent and need.tag in plan.tags}
+    known = _cataloged(repository, needed, jobs)
+    return {h: pool.submit(_published_layer, need.tag, known.get(h), repository) for h, need in needed.items()}
 
 
-def _published_layer(dag_hash: str, tag: str, catalog: Catalog, repository: Repository) -> tuple[Layer, int]:
-    if (entry := catalog.entries.get(dag_hash)) is not None:
+def _cataloged(repository: Repository, needed: Mapping[str, Need], jobs: int) -> dict[str, CatalogEntry]:
+    """What the catalog tells of some entries, read from as few of its shards; nothing where it is damaged or missing."""
+    try:
+        held = read_root(repository) if needed else None
+        if held is None:
+            return {}
+        keys = {key for key in held.root.shards for h in needed if h.startswith(key)}
+        return {h: entry for h, entry in read_shards(repository, held.root, keys, jobs=jobs).items() if not entry.stale}
+    except CacheError:
+        return {}
+
+
+def _published_layer(tag: str, entry: CatalogEntry | None, repository: Repository) -> tuple[Layer, int]:
+    if entry is not None:
         return Layer(digest=entry.tarball.digest, size=entry.tarball.size, diff_id=entry.diff_id), 0
     raw = repository.manifest(tag)
     if raw is None:
@@ -134,118 +197,53 @@ def _published_layer(dag_hash: str, tag: str, catalog: Catalog, repository: Repo
     return Layer(digest=own.digest, size=own.size, diff_id=diff_id), 0
 
 
-def _send_layer(entry: Entry, mirror: Mirror, repository: Repository, force: bool) -> tuple[Layer, int]:
-    info = mirror.inspect_tarball(entry.tarball)
-    layer = Layer(digest=info.digest, size=info.size, diff_id=info.diff_id, info=info)
-    sent = repository.put_blob(layer.descriptor(), lambda: mirror.open_blob(info.digest), replace=force)
-    return layer, sent
+def _send_layer(name: EntryName, shared: _Push, sent: dict[Digest, _LayerFuture]) -> tuple[Layer, int]:
+    tarball = shared.mirror.entry(name).tarball
+    # Entries of the same bytes share a layer, and only the first that asks for it sends it.
+    mine: _LayerFuture = Future()
+    first = sent.setdefault(tarball.digest, mine)
+    if first is not mine:
+        return first.result()[0], 0
+    try:
+        info = shared.mirror.inspect_tarball(tarball)
+        layer = Layer(digest=info.digest, size=info.size, diff_id=info.diff_id, info=info)
+        count = shared.repository.put_blob(layer.descriptor(), lambda: shared.mirror.open_blob(info.digest), replace=shared.force)
+        mine.set_result((layer, count))
+    except BaseException as error:
+        mine.set_exception(error)
+        raise
+    return layer, count
 
 
-def _send_image(
-    item: PushItem,
-    layers: Mapping[str, _LayerFuture],
-    mirror: Mirror,
-    repository: Repository,
-    bases: Mapping[str, BaseImage],
-    labels: Mapping[str, str],
-    force: bool,
-    progress: Progress,
-) -> Pushed:
-    entry = item.entry
-    base = bases.get(architecture(entry), BaseImage())
-    record = mirror.record(entry.hash)
-    chain: list[Layer] = []
-    for node in entry.spec.runtime_closure():
-        layer = _layer(node, entry, layers, progress)
-        if layer is not None:
-            chain.append(layer)
+def _send_image(item: PushItem, layers: Mapping[str, _LayerFuture], shared: _Push) -> Pushed:
+    entry, repository = shared.mirror.entry(item.entry), shared.repository
+    base = shared.bases.get(item.platform, BaseImage())
+    record = shared.mirror.record(entry.hash)
+    chain = [layer for need in item.closure if (layer := _layer(need, item, layers, shared.progress)) is not None]
     _, sent = layers[entry.hash].result()
-    annotations = make_annotations(entry, record, base, labels)
-    config = make_config(entry, chain, base, record, annotations)
+    annotations = make_annotations(entry, record, base, shared.labels)
+    with shared.mirror.open_blob(entry.spec_file.digest) as file:
+        config = make_config(entry, chain, base, record, annotations, keep_entry(entry.raw, file.read()))
     descriptor, manifest = make_manifest(chain, base, config, annotations)
-    sent += repository.put_blob(descriptor, lambda: io.BytesIO(config), replace=force)
-    repository.put_manifest(manifest, item.tag)
-    return Pushed(reference=f"{repository.name}:{item.tag}", digest=str(manifest.digest), sent=sent + len(manifest.data))
+    sent += repository.put_blob(descriptor, lambda: io.BytesIO(config), replace=shared.force)
+    repository.put_manifest(manifest, item.entry.tag)
+    return Pushed(reference=f"{repository.name}:{item.entry.tag}", digest=str(manifest.digest), sent=sent + len(manifest.data))
 
 
-def _layer(node: Node, entry: Entry, layers: Mapping[str, _LayerFuture], progress: Progress) -> Layer | None:
-    future = layers.get(node.hash)
+def _layer(need: Need, item: PushItem, layers: Mapping[str, _LayerFuture], progress: Progress) -> Layer | None:
+    future = layers.get(need.hash)
     if future is None:
         # As Spack does: the image installs, but doesn't run as a container.
-        progress.say(f"{entry.label}: the layer of {node.label} is in neither mirror nor registry; the image will not run by itself")
+        progress.say(f"{item.entry.label}: the layer of {need.label} is in neither mirror nor registry; the image will not run by itself")
         return None
     try:
         return future.result()[0]
     except CacheError as error:
-        if node.hash == entry.hash:
+        if need.hash == item.entry.hash:
             raise
-        raise FormatError(f"its dependency {node.label} could not be sent: {error.message}") from None
+        raise FormatError(f"its dependency {need.label} could not be sent: {error.message}") from None
 
 
 def architecture(entry: Entry) -> str:
     """OCI's name of the architecture an entry is for."""
     return go_architecture(family(entry.spec.root.target))
-
-
-def copy_base(source: Repository, target: Repository, base: BaseImage) -> int:
-    """Copy the layers of a base image that the target lacks; return the bytes that were sent."""
-
-    def opener(layer: Descriptor) -> Callable[[], IO[bytes]]:
-        return lambda: io.BufferedReader(_Stream(source.stream_blob(layer)))
-
-    return sum(target.put_blob(layer, opener(layer)) for layer in base.layers)
-
-
-class _Stream(io.RawIOBase):
-    """A file over pieces that arrive one after the other."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._rest:
-            self._rest = next(self._pieces, b"")
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-
-def base_image(source: Repository, reference: str, name: str, platform: str) -> BaseImage:
-    """Read the base image for an architecture (`platform` is OCI's word, amd64); raise FormatError where there is none."""
-    raw = source.manifest(reference)
-    if raw is None:
-        raise FormatError(f"the base image {name} does not exist", hint="mend `base_image` in cache.yaml")
-    data = parse_json(raw.data, f"the manifest of {name}")
-    if "manifests" in data:
-        fitting = [
-            item
-            for item in data["manifests"]
-            if isinstance(item, dict)
-            and isinstance(item.get("platform"), dict)
-            and (item["platform"].get("os"), item["platform"].get("architecture")) == ("linux", platform)
-        ]
-        if not fitting:
-            raise FormatError(f"the base image {name} has nothing for linux/{platform}", hint="choose another `base_image`")
-        raw = source.manifest(str(fitting[0].get("digest")))
-        if raw is None:
-            raise FormatError(f"the base image {name} lacks its manifest for linux/{platform}")
-    manifest = ImageManifest.parse(raw)
-    config = parse_json(source.read_blob(manifest.config), f"the config of {name}")
-    rootfs = config.get("rootfs")
-    if not isinstance(rootfs, dict) or not isinstance(rootfs.get("diff_ids"), list) or len(rootfs["diff_ids"]) != len(manifest.layers):
-        raise FormatError(f"the config of the base image {name} does not name its layers", hint="choose another `base_image`")
-    if (config.get("os"), config.get("architecture")) != ("linux", platform):
-        found = f"{config.get('os')}/{config.get('architecture')}"
-        raise FormatError(f"the base image {name} is for {found}, not for linux/{platform}", hint="choose another `base_image`")
-    return BaseImage(
-        name=name,
-        media_type=manifest.media_type,
-        config_media_type=manifest.config.media_type,
-        layers=manifest.layers,
-        config=config,
-    )

@@ -14,9 +14,9 @@ from cachelib.model.database import index_files
 from cachelib.model.digest import Digest
 from cachelib.model.ports import File, Templates
 from cachelib.model.spec import ConcreteSpec, Node, format_node
+from cachelib.model.version import version_key
 from cachelib.steps.api_schema import api_schema
 from cachelib.steps.image import PREFIX
-from cachelib.steps.indexing import spack_index
 
 #: The major version stands in the path; the minor one counts additions. Readers ignore keys they don't know.
 API_VERSION = "1.0"
@@ -127,7 +127,7 @@ def render(site: Site, images: Iterable[SiteImage], templates: Templates) -> Ite
     for name, data in _api(images, packages, builds, size).items():
         yield API / name, data
     for image in images:
-        for path, data in index_files(spack_index(image.catalog)):
+        for path, data in index_files(image.catalog.database.data()):
             yield PurePosixPath(image.name) / path, data
     yield PurePosixPath("assets/style.css"), templates.asset("site/style.css")
     yield PurePosixPath("assets/site.js"), templates.asset("site/site.js")
@@ -152,7 +152,7 @@ def _api(images: tuple[SiteImage, ...], packages: tuple[Package, ...], builds: i
                 "mirror": image.mirror_url,
                 "builds": len(image.catalog.entries),
                 "spackIndex": f"{image.name}/v3/manifests/index/index.manifest.json",
-                "spackIndexDigest": str(Digest.of(spack_index(image.catalog))),
+                "spackIndexDigest": str(Digest.of(image.catalog.database.data())),
             }
             for image in images
         ],
@@ -238,18 +238,6 @@ def page_path(name: str) -> str:
     """
     plain = name == name.lower() and "." not in name
     return name if plain else f"{name.lower()}.{Digest.of(name.encode()).hex[:8]}"
-
-
-def version_key(version: str) -> tuple[tuple[int, int | str], ...]:
-    """Sorts versions as people do: 1.10 after 1.9; a name (develop, main) after every number, as in Spack."""
-    parts: list[tuple[int, int | str]] = []
-    for part in version.replace("-", ".").replace("_", ".").split("."):
-        # Digits of other scripts count as text: int() would read some of them and fail on others.
-        parts.append((1, int(part)) if part.isascii() and part.isdigit() else ((2 if part in _BRANCHES else 0), part))
-    return tuple(parts)
-
-
-_BRANCHES = frozenset({"develop", "main", "master", "head", "trunk", "stable"})
 
 
 def _variants(line: str) -> str:

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from cachelib.model.errors import BuildError, CacheError, RegistryError, VerifyError
-from cachelib.model.outcome import (
-    Built,
-    Failed,
-    NotPushed,
-    Present,
-    Pushed,
-    PushOutcome,
-    Reused,
-    Skipped,
-)
+from cachelib.model.errors import BuildError, CacheError
+from cachelib.model.outcome import Built, Failed, Reused, Skipped
 from cachelib.model.text import printable
 from cachelib.steps.building import BuildResult
-from cachelib.steps.indexing import Indexed
-from cachelib.steps.pushing import PushPlan
-from cachelib.steps.verifying import Verified
 
 #: Of what went well, this many lines are printed.
 SHOWN = 40
@@ -31,10 +20,11 @@ ERROR_LINES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The lines a task ends with, and the code its process exits with."""
+    """The lines a task ends with, the same as data for programs, and the code its process exits with."""
 
     lines: tuple[str, ...]
     exit_code: int = 0
+    data: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def text(self) -> str:
@@ -48,6 +38,7 @@ def join(reports: Iterable[Report]) -> Report:
     return Report(
         lines=tuple(line for report in reports for line in report.lines),
         exit_code=next((report.exit_code for report in reports if report.exit_code), 0),
+        data=tuple(data for report in reports for data in report.data),
     )
 
 
@@ -56,7 +47,8 @@ def attempt(step: Callable[[], Report]) -> Report:
     try:
         return step()
     except CacheError as error:
-        return Report(lines=tuple(error_text(error).splitlines()), exit_code=error.exit_code)
+        data = {"step": "error", "message": error.message, "hint": error.hint, "exitCode": error.exit_code}
+        return Report(lines=tuple(error_text(error).splitlines()), exit_code=error.exit_code, data=(data,))
 
 
 def error_text(error: CacheError) -> str:
@@ -91,49 +83,26 @@ def build_report(result: BuildResult) -> Report:
     total = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "nothing to build"
     lines.append(f"build: {total}; {result.written} new in the mirror {result.mirror}")
     lines += result.trouble.splitlines()
-    return Report(lines=(*_some(well), *lines), exit_code=BuildError.exit_code if result.not_built() or result.trouble else 0)
+    items = [item_data(result.nodes[h].label, outcome, hash=h) for h, outcome in result.outcomes.items()]
+    items += [{"label": r.request, "outcome": "rejected", "reason": r.reason} for r in result.rejected]
+    return Report(
+        lines=(*some(well), *lines),
+        exit_code=BuildError.exit_code if result.not_built() or result.trouble else 0,
+        data=(step_data("build", result.mirror, items, written=result.written),),
+    )
 
 
-def plan_report(plan: PushPlan, where: str) -> Report:
-    """What a push would do."""
-    lines = [f"  {'send' if item.send else 'keep'}     {item.entry.label}: {item.reason}" for item in plan.items]
-    return Report(lines=(*lines, f"push would send {len(plan.to_send())} of {len(plan.items)} entries to {where}; nothing was sent"))
-
-
-def push_report(outcomes: Mapping[str, PushOutcome], labels: Mapping[str, str], where: str) -> Report:
-    """What was sent, what was there, what failed."""
-    pushed = [f"  pushed   {labels[h]} as {outcome.digest}" for h, outcome in outcomes.items() if isinstance(outcome, Pushed)]
-    failed = [f"  FAILED   {labels[h]}: {outcome.reason}" for h, outcome in outcomes.items() if isinstance(outcome, NotPushed)]
-    lines = [*_some(pushed), *failed]
-    sent = sum(outcome.sent for outcome in outcomes.values() if isinstance(outcome, Pushed))
-    counts = Counter(type(outcome) for outcome in outcomes.values())
-    lines.append(f"push: {counts[Pushed]} pushed ({sent} bytes), {counts[Present]} present, {counts[NotPushed]} failed, to {where}")
-    return Report(lines=tuple(lines), exit_code=RegistryError.exit_code if counts[NotPushed] else 0)
-
-
-def _some(lines: list[str]) -> list[str]:
+def some(lines: list[str]) -> list[str]:
     """The first lines of many, and how many more there are: nobody reads ten thousand."""
     return lines if len(lines) <= SHOWN else [*lines[:SHOWN], f"  ... and {len(lines) - SHOWN} more"]
 
 
-def index_report(indexed: Indexed, where: str) -> Report:
-    """What came, what went, what was passed over. Broken tags are news, not failures: the rest is indexed."""
-    lines = [f"  WARNING  passed over {warning.tag}: {warning.reason}" for warning in indexed.warnings]
-    changed = "written" if indexed.written else "unchanged"
-    lines.append(
-        f"index: {len(indexed.catalog.entries)} entries ({len(indexed.added)} new, {len(indexed.removed)} gone), "
-        f"{len(indexed.warnings)} warnings, catalog and Spack index {changed}, of {where}"
-    )
-    return Report(lines=tuple(lines))
+def item_data(label: str, outcome: Any, **more: Any) -> dict[str, Any]:
+    """An outcome as data: its kind, and what it carries."""
+    return {"label": label, **more, "outcome": type(outcome).__name__.lower(), **asdict(outcome)}
 
 
-def verify_report(verified: Verified, where: str) -> Report:
-    """What was checked and what is wrong."""
-    lines = []
-    for finding in verified.findings:
-        lines += [f"  WRONG    {finding.where}: {finding.problem}", f"             remedy: {finding.remedy}"]
-    lines.append(
-        f"verify: {verified.images} images, {verified.blobs} layers, {verified.bytes} bytes read, "
-        f"{len(verified.findings)} findings, in {where}"
-    )
-    return Report(lines=tuple(lines), exit_code=VerifyError.exit_code if verified.findings else 0)
+def step_data(step: str, where: str, items: Iterable[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+    """What became of one step's items, counted."""
+    items = list(items)
+    return {"step": step, "where": where, **more, "counts": Counter(item["outcome"] for item in items), "items": items}

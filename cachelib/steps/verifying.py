@@ -3,102 +3,134 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from isal import isal_zlib
 
-from cachelib.model.catalog import Catalog, CatalogEntry
+from cachelib.model.catalog import CatalogEntry
+from cachelib.model.database import node_lines
 from cachelib.model.digest import Digest
-from cachelib.model.errors import CacheError, VerifyError
-from cachelib.model.oci import (
-    CATALOG_TAG,
-    DOCKER_LAYER_GZIP,
-    INDEX_TAG,
-    LAYER_GZIP,
-    Descriptor,
-    ImageManifest,
-    RawManifest,
-    is_spec_tag,
-    parse_json,
-)
-from cachelib.model.ports import Progress, Repository
-from cachelib.model.spec import ConcreteSpec, dag_hash
-from cachelib.steps.indexing import CONFIG_LIMIT, catalog_entry, load_catalog, read_image_config, spack_index
-from cachelib.steps.parallel import workers
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something that is not as it claims to be: where, what, and how to mend it."""
-
-    where: str
-    problem: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
-    """What was looked at, and what was found wrong."""
-
-    images: int
-    blobs: int
-    bytes: int
-    findings: tuple[Finding, ...]
-
+from cachelib.model.errors import CacheError, MirrorError, VerifyError
+from cachelib.model.finding import Finding
+from cachelib.model.oci import DOCKER_LAYER_GZIP, LAYER_GZIP, Descriptor, ImageManifest, is_spec_tag, parse_json
+from cachelib.model.ports import Journal, Mirror, Progress, Repository
+from cachelib.model.spec import dag_hash
+from cachelib.steps.catalog_check import check_catalog
+from cachelib.steps.entries import kept_entry
+from cachelib.steps.parallel import in_order, workers
+from cachelib.steps.reading import CONFIG_LIMIT, catalog_entry, read_image_config
 
 # zlib, inflateInit2: 15 bits of window, and 16 for the header of gzip.
 _GZIP = 31
 _BROKEN: tuple[type[Exception], ...] = (isal_zlib.error,)  # type: ignore[assignment]
 _PUSH = "push it again with --force from a mirror that has it"
-_INDEX = "run `inv index --full`"
 
 
-def verify(repository: Repository, *, jobs: int, progress: Progress) -> Verified:
-    """Read everything there is, and check it against everything else."""
-    findings: list[Finding] = []
-    listed = repository.tags()
-    if not listed:
-        raise VerifyError(f"nothing is published in {repository.name}", hint="is it the right place? `inv push` and `inv index` fill it")
-    tags = sorted(tag for tag in listed if is_spec_tag(tag))
-    images: dict[str, _Image] = {}
-    progress.start(f"verify images of {repository.name}", len(tags))
-    with workers(jobs) as pool:
-        for tag, future in [(tag, pool.submit(_image, repository, tag)) for tag in tags]:
-            try:
-                images[tag], problems = future.result()
-                findings += [Finding(where=tag, problem=problem, remedy=_PUSH) for problem in problems]
-            except CacheError as error:
-                findings.append(Finding(where=tag, problem=error.message, remedy=_PUSH))
-            progress.advance(tag)
-        progress.finish()
-        layers = {layer.digest: layer for image in images.values() for layer in image.manifest.layers}
-        users = {layer.digest: tag for tag in sorted(images, reverse=True) for layer in images[tag].manifest.layers}
-        progress.start(f"verify blobs of {repository.name}", len(layers))
-        unpacked: dict[Digest, Digest] = {}
-        for digest, reading in [(d, pool.submit(_read, repository, layer)) for d, layer in layers.items()]:
-            try:
-                unpacked[digest] = reading.result()
-            except CacheError as error:
-                findings.append(Finding(where=f"{users[digest]} (layer {digest})", problem=error.message, remedy=_PUSH))
-            progress.advance(str(digest))
-        progress.finish()
-    specs = {image.spec.root.hash: image.spec for image in images.values()}
-    findings += _diff_ids(images, unpacked)
-    findings += _closures(specs)
-    findings += _catalog(repository, images)
-    return Verified(images=len(images), blobs=len(layers), bytes=sum(layer.size for layer in layers.values()), findings=tuple(findings))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was looked at, and what was found wrong. `before` counts layers that an earlier run had found right."""
+
+    images: int
+    blobs: int
+    bytes: int
+    before: int
+    findings: tuple[Finding, ...]
+    mended: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Which images to look at: a share of them, chosen by a seed, so that the same seed looks at the same ones."""
+
+    percent: int = 100
+    seed: int = 0
+
+    def of(self, tags: Sequence[str]) -> list[str]:
+        """The tags that are looked at."""
+        if self.percent >= 100:
+            return list(tags)
+        chosen = random.Random(self.seed).sample(sorted(tags), max(1, len(tags) * self.percent // 100))  # noqa: S311
+        return sorted(chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Image:
-    raw: RawManifest
-    manifest: ImageManifest
-    spec: ConcreteSpec
+    """What is kept of an image after it was read: enough to hold it against everything else."""
+
+    entry: CatalogEntry
+    label: str
+    layers: tuple[Descriptor, ...]
     diff_ids: tuple[Digest, ...]
+    closure: tuple[tuple[str, str], ...]
+    nodes: Mapping[str, bytes]
+    problems: tuple[str, ...]
 
 
-def _image(repository: Repository, tag: str) -> tuple[_Image, list[str]]:
+def verify(
+    repository: Repository,
+    *,
+    jobs: int,
+    progress: Progress,
+    sample: Sample | None = None,
+    journal: Journal | None = None,
+    mirror: Mirror | None = None,
+) -> Verified:
+    """Read everything there is (or a sample of the images), and check it against everything else.
+
+    Layers that `journal` knows are not read again; with `mirror`, its entries are held against the images too.
+    """
+    listed = repository.tags()
+    if not listed:
+        raise VerifyError(f"nothing is published in {repository.name}", hint="is it the right place? `inv push` and `inv index` fill it")
+    sample = sample or Sample()
+    tags = sorted(filter(is_spec_tag, listed))
+    images, findings = _images(repository, sample.of(tags), jobs, progress)
+    layers = {layer.digest: layer for image in images.values() for layer in image.layers}
+    known = journal.known() if journal else {}
+    read, unpacked, broken = _layers(repository, images, layers, known, journal, jobs, progress)
+    findings += broken
+    findings += _diff_ids(images, unpacked)
+    findings += _closures(images, frozenset(tag.removesuffix(".spack")[-32:] for tag in tags))
+    whole = {image.entry.tag: (image.entry, image.nodes) for image in images.values()}
+    findings += check_catalog(repository, tags, whole, complete=len(images) == len(tags))
+    if mirror is not None:
+        findings += _mirror(mirror, images, frozenset(tags))
+    return Verified(
+        images=len(images), blobs=len(read), bytes=sum(layers[digest].size for digest in read),
+        before=len(layers) - len(read), findings=tuple(findings),
+    )  # fmt: skip
+
+
+def _images(repository: Repository, tags: Sequence[str], jobs: int, progress: Progress) -> tuple[dict[str, _Image], list[Finding]]:
+    images: dict[str, _Image] = {}
+    findings: list[Finding] = []
+    # Images share most of their layers and nodes: each is held once.
+    layers: dict[tuple[str, Digest, int], Descriptor] = {}
+    nodes: dict[bytes, bytes] = {}
+    names: dict[tuple[str, str], tuple[str, str]] = {}
+    progress.start(f"verify images of {repository.name}", len(tags))
+    with workers(jobs) as pool:
+        for tag, future in in_order(pool, partial(_image, repository), tags):
+            try:
+                image = future.result()
+                images[tag] = replace(
+                    image,
+                    layers=tuple(layers.setdefault((layer.media_type, layer.digest, layer.size), layer) for layer in image.layers),
+                    nodes={h: nodes.setdefault(node, node) for h, node in image.nodes.items()},
+                    closure=tuple(names.setdefault(pair, pair) for pair in image.closure),
+                )
+                findings += [Finding(where=tag, problem=problem, remedy=_PUSH) for problem in image.problems]
+            except CacheError as error:
+                findings.append(Finding(where=tag, problem=error.message, remedy=_PUSH))
+            progress.advance(tag)
+    progress.finish()
+    return images, findings
+
+
+def _image(repository: Repository, tag: str) -> _Image:
     raw = repository.manifest(tag)
     if raw is None:
         raise CacheError("its manifest is missing")
@@ -109,6 +141,7 @@ def _image(repository: Repository, tag: str) -> tuple[_Image, list[str]]:
     spec, diff_ids = read_image_config(tag, config)
     problems = []
     for node in spec.nodes.values():
+        # An external's hash, and that of a spliced node, do not cover the JSON that stands here.
         if not node.external and "build_spec" not in node.raw and spec.format >= 4 and dag_hash(node.raw) != node.hash:
             problems.append(f"the DAG hash of {node.label} is not that of its contents")
     if len(diff_ids) != len(manifest.layers):
@@ -116,19 +149,51 @@ def _image(repository: Repository, tag: str) -> tuple[_Image, list[str]]:
     checksum = config.get("binary_cache_checksum")
     if not isinstance(checksum, dict):
         problems.append("its config does not name its tarball")
-    elif manifest.layers and checksum.get("hash") != manifest.layers[-1].digest.hex:
+    elif checksum.get("hash") != manifest.layers[-1].digest.hex:
         problems.append("its last layer is not the tarball that its config names")
-    return _Image(raw=raw, manifest=manifest, spec=spec, diff_ids=diff_ids), problems
+    try:
+        kept_entry(config, manifest.layers[-1])
+    except CacheError as error:
+        problems.append(error.message)
+    if not diff_ids:
+        raise CacheError("; ".join(problems))
+    return _Image(
+        entry=catalog_entry(tag, raw, manifest, spec, diff_ids),
+        label=spec.label,
+        layers=manifest.layers,
+        diff_ids=diff_ids,
+        closure=tuple((node.hash, node.label) for node in spec.runtime_closure()),
+        nodes=node_lines({h: node.raw for h, node in spec.nodes.items()}),
+        problems=tuple(problems),
+    )
 
 
-def _diff_ids(images: dict[str, _Image], unpacked: dict[Digest, Digest]) -> Iterator[Finding]:
-    """Each image's own claim of what its layers unpack to: one that lies is not covered by another that doesn't."""
-    for tag, image in images.items():
-        for layer, diff_id in zip(image.manifest.layers, image.diff_ids, strict=False):
-            gzipped = layer.media_type in (LAYER_GZIP, DOCKER_LAYER_GZIP)
-            if gzipped and unpacked.get(layer.digest, diff_id) != diff_id:
-                problem = f"layer {layer.digest} unpacks to other content than its config says"
-                yield Finding(where=tag, problem=problem, remedy=_PUSH)
+def _layers(
+    repository: Repository,
+    images: Mapping[str, _Image],
+    layers: Mapping[Digest, Descriptor],
+    known: Mapping[str, str],
+    journal: Journal | None,
+    jobs: int,
+    progress: Progress,
+) -> tuple[list[Digest], dict[Digest, Digest], list[Finding]]:
+    """Read every layer that isn't known to be right; what each unpacks to, and what is wrong."""
+    users = {layer.digest: tag for tag in sorted(images, reverse=True) for layer in images[tag].layers}
+    unpacked = {digest: Digest.parse(known[str(digest)]) for digest in layers if str(digest) in known}
+    reading = [layers[digest] for digest in layers if digest not in unpacked]
+    findings = []
+    progress.start(f"verify blobs of {repository.name}", len(reading))
+    with workers(jobs) as pool:
+        for layer, future in in_order(pool, partial(_read, repository), reading):
+            try:
+                unpacked[layer.digest] = future.result()
+                if journal:
+                    journal.note(str(layer.digest), str(unpacked[layer.digest]))
+            except CacheError as error:
+                findings.append(Finding(where=f"{users[layer.digest]} (layer {layer.digest})", problem=error.message, remedy=_PUSH))
+            progress.advance(str(layer.digest))
+    progress.finish()
+    return [layer.digest for layer in reading], unpacked, findings
 
 
 def _read(repository: Repository, layer: Descriptor) -> Digest:
@@ -147,55 +212,38 @@ def _read(repository: Repository, layer: Descriptor) -> Digest:
     return Digest(hasher.hexdigest())
 
 
-def _closures(specs: dict[str, ConcreteSpec]) -> Iterator[Finding]:
-    for spec in specs.values():
-        for node in spec.runtime_closure():
-            if node.hash not in specs:
-                yield Finding(where=spec.label, problem=f"its dependency {node.label} is not published", remedy="build and push it")
+def _diff_ids(images: Mapping[str, _Image], unpacked: Mapping[Digest, Digest]) -> Iterator[Finding]:
+    """Each image's own claim of what its layers unpack to: one that lies is not covered by another that doesn't."""
+    for tag, image in images.items():
+        for layer, diff_id in zip(image.layers, image.diff_ids, strict=False):
+            gzipped = layer.media_type in (LAYER_GZIP, DOCKER_LAYER_GZIP)
+            if gzipped and unpacked.get(layer.digest, diff_id) != diff_id:
+                problem = f"layer {layer.digest} unpacks to other content than its config says"
+                yield Finding(where=tag, problem=problem, remedy=_PUSH)
 
 
-def _catalog(repository: Repository, images: dict[str, _Image]) -> Iterator[Finding]:
-    try:
-        _config(repository, CATALOG_TAG)
-        catalog = load_catalog(repository)
-        expected = spack_index(catalog)
-    except CacheError as error:
-        yield Finding(where="catalog", problem=error.message, remedy=_INDEX)
-        return
-    for tag in sorted(images.keys() - catalog.tags()):
-        yield Finding(where="catalog", problem=f"it lacks {tag}", remedy="run `inv index`")
-    for tag in sorted(catalog.tags() - images.keys()):
-        yield Finding(where="catalog", problem=f"it names {tag}, which is not there or not whole", remedy=_INDEX)
-    for entry in catalog.entries.values():
-        if entry.tag in images and entry != _entry(entry.tag, images[entry.tag]):
-            yield Finding(where="catalog", problem=f"it tells other things of {entry.tag} than its image", remedy=_INDEX)
-    yield from _index(repository, catalog, expected)
+def _closures(images: Mapping[str, _Image], published: frozenset[str]) -> Iterator[Finding]:
+    for image in images.values():
+        for h, label in image.closure:
+            if h not in published:
+                yield Finding(where=image.label, problem=f"its dependency {label} is not published", remedy="build and push it")
 
 
-def _entry(tag: str, image: _Image) -> CatalogEntry:
-    return catalog_entry(tag, image.raw, image.manifest, image.spec, image.diff_ids)
-
-
-def _index(repository: Repository, catalog: Catalog, expected: bytes) -> Iterator[Finding]:
-    try:
-        manifest = _config(repository, INDEX_TAG)
-        if manifest is None:
-            if catalog.entries:
-                yield Finding(where=INDEX_TAG, problem="it is missing", remedy="run `inv index`")
-            return
-        data = repository.read_blob(manifest.layers[0])
-    except (CacheError, LookupError) as error:
-        yield Finding(where=INDEX_TAG, problem=str(error), remedy=_INDEX)
-        return
-    if data != expected:
-        yield Finding(where=INDEX_TAG, problem="it does not say what the catalog says", remedy="run `inv index`")
-
-
-def _config(repository: Repository, tag: str) -> ImageManifest | None:
-    """The manifest of one of our own artifacts, its config read too, so that nothing of it stays unread."""
-    raw = repository.manifest(tag)
-    if raw is None:
-        return None
-    manifest = ImageManifest.parse(raw)
-    repository.read_blob(manifest.config)
-    return manifest
+def _mirror(mirror: Mirror, images: Mapping[str, _Image], tags: frozenset[str]) -> Iterator[Finding]:
+    """Hold a mirror against the images: what is in it is published, with the same bytes, and is whole."""
+    damaged: list[MirrorError] = []
+    for name in mirror.names(damaged.append):
+        where = f"mirror: {name.label}"
+        try:
+            entry = mirror.entry(name)
+            mirror.inspect_tarball(entry.tarball, again=True)
+        except MirrorError as error:
+            damaged.append(error)
+            continue
+        if name.tag not in tags:
+            yield Finding(where=where, problem="it is not published", remedy="run `inv push`")
+        elif name.tag in images and images[name.tag].entry.tarball.digest != entry.tarball.digest:
+            remedy = "`inv pull` takes the published one, `inv push --force` publishes this one"
+            yield Finding(where=where, problem="its tarball is another than the published one: it was built twice", remedy=remedy)
+    for problem in damaged:
+        yield Finding(where="mirror", problem=problem.message, remedy=problem.hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ from typing import IO, Any
 from cachelib.model.digest import Digest
 from cachelib.model.errors import FormatError, RegistryError
 from cachelib.model.oci import IMAGE_INDEX, MANIFEST_LIMIT, Descriptor, LayoutLocation, RawManifest, check_tag, is_tag, parse_json
-from cachelib.tools.files import atomic_file, read_blocks, write_atomically
+from cachelib.model.outcome import Swept
+from cachelib.tools.files import atomic_file, read_blocks, sweep, write_atomically
 
 # image-spec, annotations.md: in index.json of a layout, the tag of a manifest.
 _REF_NAME = "org.opencontainers.image.ref.name"
@@ -33,6 +35,7 @@ class LayoutRepository:
         self._root = location.path
         self._lock = threading.Lock()
         self._pending: dict[str, dict[str, Any]] = {}
+        self._removed: dict[str, Digest] = {}
         self._flushed = 0.0
         self._known: tuple[tuple[int, int, int], dict[str, Any]] | None = None
 
@@ -44,14 +47,14 @@ class LayoutRepository:
     def tags(self) -> frozenset[str]:
         """All tags, those of this process's unwritten pushes too."""
         with self._lock:
-            return frozenset(self._tagged(self._index()) | self._pending)
+            return frozenset(self._named(self._index()))
 
     def manifest(self, reference: str) -> RawManifest | None:
         """The manifest of a tag or digest, or nothing where there is none."""
         if reference.startswith("sha256:"):
             return self._manifest_by_digest(Digest.parse(reference), "")
         with self._lock:
-            descriptor = (self._tagged(self._index()) | self._pending).get(check_tag(reference))
+            descriptor = self._named(self._index()).get(check_tag(reference))
         if descriptor is None:
             return None
         expected = Descriptor.parse(descriptor)
@@ -92,9 +95,9 @@ class LayoutRepository:
     def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False) -> int:
         """Store a blob unless it is there, hashing while copying; return the bytes that were written."""
         path = self._blob_path(descriptor.digest)
-        if path.is_file() and not replace:
-            return 0
         try:
+            if not replace and self._is_here(path):
+                return 0
             hasher, size = hashlib.sha256(), 0
             with open_blob() as source, atomic_file(path) as file:
                 for block in read_blocks(source):
@@ -116,6 +119,7 @@ class LayoutRepository:
         if tag is None:
             return
         with self._lock:
+            self._removed.pop(tag, None)
             self._pending[check_tag(tag)] = manifest.descriptor().json() | {"annotations": {_REF_NAME: tag}}
             due = time.monotonic() - self._flushed >= _FLUSH_SECONDS
         if due:
@@ -125,12 +129,16 @@ class LayoutRepository:
         """Write the gathered tags into index.json, beside those that other processes wrote meanwhile."""
         with self._lock:
             self._flushed = time.monotonic()
-            if not self._pending:
+            if not self._pending and not self._removed:
                 return
+            broken = []
             try:
-                with self._exclusively():
+                with self._locked(fcntl.LOCK_EX):
+                    broken = [tag for tag, item in self._pending.items() if not self._is_whole(Descriptor.parse(item))]
+                    for tag in broken:
+                        del self._pending[tag]
                     index = self._index()
-                    named = self._tagged(index) | self._pending
+                    named = self._named(index)
                     unnamed = [item for item in index["manifests"] if isinstance(item, dict) and not _tag_of(item)]
                     index = {**index, "manifests": unnamed + [named[tag] for tag in sorted(named)]}
                     write_atomically(self._root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
@@ -138,6 +146,87 @@ class LayoutRepository:
             except OSError as error:
                 raise RegistryError(f"{self.name}: can't write index.json: {error}") from None
             self._pending.clear()
+            self._removed.clear()
+        if broken:
+            raise RegistryError(f"{self.name}: what {broken[0]} is made of was pruned meanwhile", hint="push again")
+
+    def delete(self, tag: str, digest: Digest, *, since: float) -> bool:
+        """Take a tag away, unless it was pushed anew; its blobs go with the next sweep."""
+        with self._lock:
+            found = self._named(self._index()).get(tag)
+            if found is None:
+                return True
+            path = self._blob_path(digest)
+            if Descriptor.parse(found).digest != digest or (path.exists() and path.stat().st_mtime >= since):
+                return False
+            self._removed[tag] = digest
+            due = time.monotonic() - self._flushed >= _FLUSH_SECONDS
+        if due:
+            self.flush()
+        return True
+
+    def sweep(self, keep: frozenset[Digest], *, before: float) -> Swept:
+        """Delete blobs that nothing in index.json leads to, and what killed writers left."""
+        self.flush()
+        if not self._root.exists():
+            return Swept(count=0)
+        with self._lock, self._locked(fcntl.LOCK_EX):
+            try:
+                used = self._reachable(keep)
+            except (FormatError, RegistryError) as error:
+                # What a damaged manifest leads to isn't known, so nothing is safe to go.
+                return Swept(count=0, note=f"nothing was swept: {error.message}")
+            count = size = 0
+            for path in (self._root / "blobs" / "sha256").glob("[0-9a-f]*"):
+                status = path.stat()
+                if path.name not in used and status.st_mtime < before:
+                    path.unlink()
+                    count, size = count + 1, size + status.st_size
+            return Swept(count=count, size=size + sweep(self._root, before=before))
+
+    def _reachable(self, keep: frozenset[Digest]) -> set[str]:
+        """The names of all blobs that index.json leads to, through manifests and image indexes."""
+        waiting = [Descriptor.parse(item).digest for item in self._index()["manifests"]]
+        waiting += [digest for digest in keep if self._blob_path(digest).exists()]
+        used: set[str] = set()
+        while waiting:
+            digest = waiting.pop()
+            if digest.hex in used:
+                continue
+            raw = self._manifest_by_digest(digest, "")
+            if raw is None:
+                raise self._missing(f"manifest {digest}")
+            data = parse_json(raw.data, f"manifest {digest}")
+            waiting += [Descriptor.parse(item).digest for item in data.get("manifests") or ()]
+            used |= {digest.hex, *(part.digest.hex for part in _parts(data))}
+        return used
+
+    def _is_here(self, path: Path) -> bool:
+        """Whether a blob is there; it counts as new then, so that no sweep takes it before a manifest names it."""
+        if not path.is_file():
+            return False
+        with self._locked(fcntl.LOCK_SH):
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                return False  # swept a moment ago
+            except PermissionError:
+                return path.is_file()  # somebody else's: their sweep, too
+            return True
+
+    def _is_whole(self, descriptor: Descriptor) -> bool:
+        raw = self._manifest_by_digest(descriptor.digest, descriptor.media_type)
+        if raw is None:
+            return False
+        return all(self._blob_path(part.digest).is_file() for part in _parts(parse_json(raw.data, "a manifest")))
+
+    def _named(self, index: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """The tags as they are and as they are about to be."""
+        named = self._tagged(index)
+        for tag, digest in self._removed.items():
+            if tag in named and named[tag].get("digest") == str(digest):
+                del named[tag]
+        return named | self._pending
 
     def _manifest_by_digest(self, digest: Digest, media_type: str) -> RawManifest | None:
         try:
@@ -178,10 +267,10 @@ class LayoutRepository:
         return {tag: item for item in index["manifests"] if isinstance(item, dict) and is_tag(tag := _tag_of(item))}
 
     @contextmanager
-    def _exclusively(self) -> Iterator[None]:
+    def _locked(self, how: int) -> Iterator[None]:
         self._root.mkdir(parents=True, exist_ok=True)
         with (self._root / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file closes, also by a kill
+            fcntl.flock(lock, how)  # let go when the file closes, also by a kill
             yield
 
     def _blob_path(self, digest: Digest) -> Path:
@@ -194,3 +283,8 @@ class LayoutRepository:
 def _tag_of(item: dict[str, Any]) -> str:
     annotations = item.get("annotations")
     return str(annotations.get(_REF_NAME, "")) if isinstance(annotations, dict) else ""
+
+
+def _parts(manifest: dict[str, Any]) -> list[Descriptor]:
+    """The blobs that an image manifest names."""
+    return [Descriptor.parse(item) for item in (*(manifest.get("layers") or ()), *filter(None, [manifest.get("config")]))]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -13,14 +14,26 @@ from urllib.parse import quote
 
 from isal import igzip
 
-from cachelib.model.database import index_files
+from cachelib.model.catalog import INDEXED_FORMAT
+from cachelib.model.database import Database, change, index_files, node_lines
 from cachelib.model.digest import Digest
-from cachelib.model.entry import SPEC, TARBALL, BlobRecord, Entry, TarballInfo, find_blob, parse_blob_records
+from cachelib.model.entry import (
+    ENTRY_SUFFIX,
+    SPEC,
+    TARBALL,
+    BlobRecord,
+    Entry,
+    EntryName,
+    TarballInfo,
+    entry_name,
+    find_blob,
+    parse_blob_records,
+)
 from cachelib.model.errors import FormatError, MirrorError
 from cachelib.model.oci import compact_json, parse_json
 from cachelib.model.record import Record, parse_record
 from cachelib.model.spec import parse_spec
-from cachelib.tools.files import write_atomically
+from cachelib.tools.files import atomic_file, sweep, write_atomically
 from cachelib.tools.tarball import INFLATE_ERRORS, inspect_tarball
 
 #: A spec file of more than this is no spec file; a gzip bomb is stopped here. Real ones are under 100 KB.
@@ -38,34 +51,43 @@ class DiskMirror:
         """Where a blob lies (Spack, url_buildcache.py: blobs/<algorithm>/<first two>/<hex>)."""
         return self.root / "blobs" / "sha256" / digest.hex[:2] / digest.hex
 
-    def entry_paths(self) -> list[Path]:
-        """The manifests of all entries, sorted."""
-        return sorted((self.root / _SPECS).glob("*/*.spec.manifest.json"))
+    def names(self, on_damage: Callable[[MirrorError], None] | None = None) -> list[EntryName]:
+        """The entries by the names of their files, sorted; none is read."""
+        found = []
+        for path in sorted((self.root / _SPECS).glob(f"*/*{ENTRY_SUFFIX}")):
+            try:
+                found.append(entry_name(PurePosixPath(path.relative_to(self.root).as_posix())))
+            except FormatError as error:
+                self._tell(_damaged(path, error), on_damage)
+        return found
 
     def entries(self, on_damage: Callable[[MirrorError], None] | None = None) -> Iterator[Entry]:
         """All entries, sorted by path; a damaged one is told to `on_damage`, or raised where nobody listens."""
-        for path in self.entry_paths():
+        for name in self.names(on_damage):
             try:
-                yield self.entry(path)
+                yield self.entry(name)
             except MirrorError as error:
-                if on_damage is None:
-                    raise
-                on_damage(error)
+                self._tell(error, on_damage)
 
-    def entry(self, path: Path) -> Entry:
+    def entry(self, name: EntryName) -> Entry:
         """Read one entry: its manifest and its spec, checked against each other and against the file's name."""
+        path = self.root / name.path
         try:
             raw = path.read_bytes()
             blobs = parse_blob_records(raw)
             tarball, spec_file = find_blob(blobs, TARBALL), find_blob(blobs, SPEC)
             spec = parse_spec(parse_json(self._read_spec(spec_file), "a spec file"))
-            if not path.name.endswith(f"-{spec.root.hash}.spec.manifest.json"):
+            if (spec.root.hash, spec.root.name) != (name.hash, name.name):
                 raise FormatError(f"it holds {spec.label}, which is not what its name says")
         except (OSError, FormatError) as error:
-            raise MirrorError(
-                f"{path} is damaged: {error}", hint="delete the file and build the spec again; nothing else is lost"
-            ) from None
-        return Entry(path=PurePosixPath(path.relative_to(self.root).as_posix()), raw=raw, tarball=tarball, spec_file=spec_file, spec=spec)
+            raise _damaged(path, error) from None
+        return Entry(path=name.path, raw=raw, tarball=tarball, spec_file=spec_file, spec=spec)
+
+    @staticmethod
+    def _tell(error: MirrorError, on_damage: Callable[[MirrorError], None] | None) -> None:
+        if on_damage is None:
+            raise error
+        on_damage(error)
 
     def record(self, dag_hash: str) -> Record | None:
         """The record of a spec, where a build left one; a damaged record is no record."""
@@ -85,12 +107,12 @@ class DiskMirror:
         """Where the log of a failed build lies, gzipped."""
         return self.root / "records" / "log" / f"{quote(dag_hash, safe='')}.txt.gz"
 
-    def inspect_tarball(self, blob: BlobRecord) -> TarballInfo:
+    def inspect_tarball(self, blob: BlobRecord, *, again: bool = False) -> TarballInfo:
         """What is in a tarball; remembered beside the mirror by digest, as long as the file has its size."""
         path, note = self.blob_path(blob.digest), self.root / "records" / "tarball" / f"{blob.digest.hex}.json"
         try:
             known = json.loads(note.read_bytes())
-            if path.stat().st_size == blob.size:
+            if not again and path.stat().st_size == blob.size:
                 return TarballInfo(
                     digest=blob.digest,
                     size=blob.size,
@@ -110,9 +132,43 @@ class DiskMirror:
         """Open a blob for reading."""
         return self.blob_path(digest).open("rb")
 
-    def write_index(self, database: bytes) -> None:
-        """Write Spack's index of this mirror, so that stock Spack lists it by `file://`."""
-        for path, data in index_files(database):
+    def has_blob(self, blob: BlobRecord) -> bool:
+        """Whether a blob is there in its whole length."""
+        try:
+            return self.blob_path(blob.digest).stat().st_size == blob.size
+        except OSError:
+            return False
+
+    def put_blob(self, blob: BlobRecord, pieces: Iterable[bytes]) -> None:
+        """Write a blob; raises MirrorError, and leaves nothing, where the pieces are not what the record says."""
+        hasher, size = hashlib.sha256(), 0
+        try:
+            with atomic_file(self.blob_path(blob.digest)) as file:
+                for piece in pieces:
+                    hasher.update(piece)
+                    size += len(piece)
+                    file.write(piece)
+                if (hasher.hexdigest(), size) != (blob.digest.hex, blob.size):
+                    raise MirrorError(f"{self.root}: what came as {blob.digest} has another digest or size")
+        except OSError as error:
+            raise MirrorError(f"{self.root}: blob {blob.digest} can't be written: {error}", hint="is the disk full?") from None
+
+    def put_entry(self, path: PurePosixPath, raw: bytes) -> None:
+        """Write the manifest of an entry, whose blobs are there: now it can be seen."""
+        try:
+            write_atomically(self.root / path, raw)
+        except OSError as error:
+            raise MirrorError(f"{self.root / path} can't be written: {error}", hint="is the disk full?") from None
+
+    def sweep(self, *, before: float) -> int:
+        """Delete what writers left that were killed before a moment; return the bytes."""
+        return sweep(self.root / "blobs", before=before) + sweep(self.root / "v3", before=before)
+
+    def write_index(self) -> None:
+        """Write Spack's index of what is here, so that stock Spack lists it by `file://`; damaged entries are left out."""
+        whole = (entry for entry in self.entries(lambda _: None) if entry.spec.format == INDEXED_FORMAT)
+        added = ((entry.hash, node_lines({h: node.raw for h, node in entry.spec.nodes.items()})) for entry in whole)
+        for path, data in index_files(change(Database(), added=added).data()):
             write_atomically(self.root / path, data)
 
     def _read_spec(self, blob: BlobRecord) -> bytes:
@@ -132,3 +188,7 @@ class DiskMirror:
 
     def _record_path(self, dag_hash: str) -> Path:
         return self.root / "records" / "spec" / f"{quote(dag_hash, safe='')}.json"
+
+
+def _damaged(path: Path, error: Exception) -> MirrorError:
+    return MirrorError(f"{path} is damaged: {error}", hint="delete the file and build the spec again; nothing else is lost")

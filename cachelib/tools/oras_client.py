@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -18,26 +18,24 @@ import requests
 import urllib3.exceptions
 from oras.auth.token import TokenAuth
 from requests.adapters import HTTPAdapter
-from urllib3.util import parse_url
 
 from cachelib.model.errors import RegistryError
 from cachelib.model.oci import RegistryLocation
 from cachelib.model.text import printable
+from cachelib.tools.answers import cause_of, error_of, plain_url, settle
 from cachelib.tools.credentials import Credentials
 from cachelib.tools.files import BLOCK
+from cachelib.tools.pacer import Pacer
 
+#: The longest that a registry's Retry-After is followed (seconds).
+LONGEST_ASKED = 120.0
 #: Seconds to wait for a connection, and for the next bytes of an answer.
 TIMEOUT = (15.0, 120.0)
-#: Bytes that are read of what an error says.
-ERROR_LIMIT = 65536
 # Of what requests raises, this is no better the next time (and may name a header, whose value is nobody's business).
 _FINAL = (
     requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema,
     requests.exceptions.InvalidHeader, requests.exceptions.TooManyRedirects,
 )  # fmt: skip
-_TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
-# ghcr.io answers so now and then to uploads that are right (distribution-spec, Error Codes).
-_TEMPORARY_CODES = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "MANIFEST_BLOB_UNKNOWN", "TOOMANYREQUESTS"})
 
 
 class Body(Protocol):
@@ -51,11 +49,12 @@ class Body(Protocol):
 class OrasClient(oras.provider.Registry):  # type: ignore[misc]
     """oras's registry client, with what it lacks put in."""
 
-    def __init__(self, location: RegistryLocation, credentials: Credentials | None, connections: int) -> None:
+    def __init__(self, location: RegistryLocation, credentials: Credentials | None, connections: int, pacer: Pacer) -> None:
         super().__init__(hostname=location.host, insecure=location.plain_http)
         self._location = location
         self._answered = False
-        adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
+        self._pacer = pacer
+        adapter = _Adapter(pool_connections=4, pool_maxsize=connections, before=self._pace)
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)
         # Without a callable here, requests would put the password of ~/.netrc in the place of our token.
@@ -87,6 +86,8 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
             else:
                 # Storage elsewhere that an upload is sent to: its address is signed, and our token is none of its business.
                 response = self.session.request(method, url, data=body, headers=dict(headers or {}), stream=stream)
+        except RegistryError as error:
+            raise self._heed(error) from None
         except requests.exceptions.SSLError as error:
             raise RegistryError(
                 f"{where}: {error}",
@@ -96,7 +97,7 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
         except (*_FINAL, ValueError) as error:
             raise RegistryError(printable(f"{where}: no address that can be asked: {type(error).__name__}")) from None
         except requests.exceptions.RequestException as error:
-            cause = _cause(error)
+            cause = cause_of(error)
             # Nobody there, or no such name: waiting minutes for it helps nobody, unless it was there a moment ago.
             gone = isinstance(cause, ConnectionRefusedError | socket.gaierror) and not self._answered
             message = printable(f"{where}: {type(cause).__name__}: {cause}")
@@ -107,7 +108,17 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
         if absent and response.status_code == 404:
             response.close()
             return None
-        raise _error(where, response)
+        raise self._heed(error_of(where, response))
+
+    def _heed(self, error: RegistryError) -> RegistryError:
+        """Have all threads wait as long as one was told to: a limit is for all of them."""
+        if error.retry_after is not None and error.temporary:
+            self._pacer.hold(min(error.retry_after, LONGEST_ASKED))
+        return error
+
+    def _pace(self, url: str) -> None:
+        if _at_home(url, self._location):
+            self._pacer.wait()
 
     def blocks(self, response: requests.Response) -> Iterator[bytes]:
         """The body of an answer, block by block, without undoing any content encoding: digests are of the bytes sent."""
@@ -115,7 +126,7 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
             yield from response.raw.stream(BLOCK, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             where = f"GET {plain_url(response.url)}"
-            raise RegistryError(f"{where}: the answer broke off: {_cause(error)}", temporary=True) from None
+            raise RegistryError(f"{where}: the answer broke off: {cause_of(error)}", temporary=True) from None
 
 
 class _Auth(TokenAuth):  # type: ignore[misc]
@@ -139,10 +150,10 @@ class _Auth(TokenAuth):  # type: ignore[misc]
         """Return headers to try again with; raise RegistryError where trying again would not help."""
         reading = original.request.method in ("GET", "HEAD")
         where = f"{original.request.method} {plain_url(original.request.url or '')}"
-        _settle(original)
+        settle(original)
         with self._lock:
             sent = original.request.headers.get("Authorization")
-            error = _error(where, original)
+            error = error_of(where, original)
             if error.temporary or not _at_home(original.request.url or "", self._location):
                 raise error  # a rate limit, or a stranger that a blob was redirected to: no token helps
             if original.status_code == 403 or refresh:
@@ -188,7 +199,7 @@ class _Auth(TokenAuth):  # type: ignore[misc]
         if response.status_code in (400, 401, 403, 404):
             return None
         if response.status_code != 200:
-            raise _error(f"GET {plain_url(header.realm)}", response)
+            raise error_of(f"GET {plain_url(header.realm)}", response)
         try:
             data = response.json()
             token = data.get("token") or data.get("access_token")
@@ -202,43 +213,19 @@ class _Auth(TokenAuth):  # type: ignore[misc]
 
 
 class _Adapter(HTTPAdapter):
-    """Time limits for every request, and large blocks for bodies."""
+    """Time limits for every request, and large blocks for bodies; `before` is called before each one is sent."""
+
+    def __init__(self, *, before: Callable[[str], None], **kwargs: Any) -> None:
+        self._before = before
+        super().__init__(**kwargs)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, blocksize=BLOCK, **kwargs)
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
         kwargs["timeout"] = kwargs.get("timeout") or TIMEOUT
+        self._before(request.url or "")
         return super().send(request, *args, **kwargs)
-
-
-def _error(where: str, response: requests.Response) -> RegistryError:
-    """Make an error of an answer: the registry's own code and words, and what to do about it."""
-    status, code, words = response.status_code, "", ""
-    _settle(response)
-    try:
-        first = response.json()["errors"][0]
-        code, words = str(first.get("code", "")), str(first.get("message", ""))
-    except (ValueError, LookupError, TypeError, AttributeError, requests.RequestException):
-        pass
-    limited = status == 429 or (status == 403 and "rate limit" in words.lower())
-    return RegistryError(
-        printable(f"{where}: {status} {code or response.reason or ''} {words}".rstrip())[:1000],
-        status=status,
-        code=code,
-        temporary=limited or status in _TEMPORARY or code in _TEMPORARY_CODES,
-        retry_after=_seconds(response.headers.get("Retry-After")),
-        hint=_HINTS.get(status, "") if not (status == 403 and where.startswith(("GET", "HEAD"))) else _HINTS[401],
-    )
-
-
-_HINTS = {
-    401: "log in with `docker login` or `podman login`, or set CACHE_REGISTRY_USERNAME and CACHE_REGISTRY_PASSWORD",
-    403: "the credentials may not write here: on GitHub the job needs `permissions: packages: write`, and the package must "
-    "grant this repository write access (its settings, Manage Actions access)",
-    404: "does the repository exist, and is it public?",
-    413: "the registry takes no layer of this size",
-}
 
 
 def _at_home(url: str, location: RegistryLocation) -> bool:
@@ -247,36 +234,3 @@ def _at_home(url: str, location: RegistryLocation) -> bool:
         return urlsplit(url)[:2] == ("http" if location.plain_http else "https", location.host)
     except ValueError:
         return False
-
-
-def _settle(response: requests.Response) -> None:
-    """Read what an error says, up to a bound, and give the connection back."""
-    if not response._content:
-        try:
-            response._content = response.raw.read(ERROR_LIMIT, decode_content=True)
-        except (urllib3.exceptions.HTTPError, OSError):
-            response._content = b""
-        response.close()
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    try:
-        return float(retry_after) if retry_after else None
-    except ValueError:
-        return None  # a date: wait as if none was told
-
-
-def plain_url(url: str) -> str:
-    """The address without what may be secret in it: user, password, query."""
-    try:
-        parsed = parse_url(url)
-    except ValueError:
-        return "an address that is none"
-    return f"{parsed.scheme}://{parsed.netloc}{parsed.path or ''}"
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The innermost cause: the chain of urllib3 is longer than its news."""
-    while isinstance(inner := (error.__cause__ or error.__context__ or getattr(error, "reason", None)), BaseException):
-        error = inner
-    return error

@@ -12,18 +12,22 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import requests
 import tenacity
 
+from cachelib.model.digest import Digest
 from cachelib.model.errors import RegistryError
 from cachelib.model.oci import MANIFEST_LIMIT, MANIFEST_TYPES, Descriptor, RawManifest, RegistryLocation, check_tag, is_tag
+from cachelib.model.outcome import Swept
+from cachelib.tools.answers import plain_url
 from cachelib.tools.credentials import Credentials
 from cachelib.tools.files import read_blocks
-from cachelib.tools.oras_client import OrasClient, plain_url
+from cachelib.tools.oras_client import LONGEST_ASKED, OrasClient
+from cachelib.tools.pacer import Pacer
 
 T = TypeVar("T")
 
 #: How often a temporary failure is tried, and the longest wait in between (seconds).
 ATTEMPTS, LONGEST_WAIT = 12, 30.0
-#: The longest that a registry's Retry-After is followed (seconds).
-LONGEST_ASKED = 120.0
+#: A blob of this many bytes is asked for before it is sent, whatever the registry: a request is cheaper than sending it twice.
+LARGE = 8 * 1024 * 1024
 #: At most so often is it said that one waits (seconds).
 SECONDS_BETWEEN_WORDS = 10.0
 #: Bytes of one page of a tag list. Some registries know no pages and answer with all tags at once.
@@ -39,13 +43,15 @@ class RegistryRepository:
         credentials: Credentials | None,
         *,
         connections: int = 16,
+        pacer: Pacer | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._location = location
         self._say = say
         self._told = 0.0
+        self._mounts = True
         self._base = f"{'http' if location.plain_http else 'https'}://{location.host}/v2/{location.repository}"
-        self._client = OrasClient(location, credentials, connections)
+        self._client = OrasClient(location, credentials, connections, pacer or Pacer())
 
     @property
     def name(self) -> str:
@@ -129,21 +135,46 @@ class RegistryRepository:
 
         def put() -> int:
             # Each try asks again: the last one may have arrived although its answer didn't.
-            if not replace and self._client.send("HEAD", f"{self._base}/blobs/{descriptor.digest}", absent=True) is not None:
+            if not replace and (descriptor.size >= LARGE or not self._mounts) and self._has(descriptor):
                 return 0
-            opened = self._client.send("POST", f"{self._base}/blobs/uploads/", headers={"Content-Length": "0"}, expect=(202,))
-            location = opened.headers.get("Location", "")
-            if not location:
-                raise RegistryError(f"{self.name}: the registry opened an upload but told no Location for it", temporary=True)
-            try:
-                url = urljoin(f"{self._base}/", location)
-            except ValueError:
-                raise RegistryError(f"{self.name}: the registry told a Location that is no address") from None
-            url += ("&" if urlsplit(url).query else "?") + urlencode({"digest": str(descriptor.digest)})
+            url = self._open_upload(descriptor, replace=replace)
+            if url is None:
+                return 0
             self._client.send("PUT", url, headers={"Content-Type": "application/octet-stream"}, body=body, expect=(201,))
             return descriptor.size
 
         return self._retry(put)
+
+    def _has(self, descriptor: Descriptor) -> bool:
+        return self._client.send("HEAD", f"{self._base}/blobs/{descriptor.digest}", absent=True) is not None
+
+    def _open_upload(self, descriptor: Descriptor, *, replace: bool) -> str | None:
+        """Where to send a blob, or nothing where it is there: one request asks for it and opens the upload for it.
+
+        distribution-spec, Mounting a blob from another repository. From this one it is mounted where it was all along;
+        a registry that doesn't know what is meant opens an upload.
+        """
+        mount = self._mounts and not replace
+        query = "?" + urlencode({"mount": str(descriptor.digest), "from": self._location.repository}) if mount else ""
+        try:
+            opened = self._client.send(
+                "POST", f"{self._base}/blobs/uploads/{query}", headers={"Content-Length": "0"}, expect=(201, 202) if mount else (202,)
+            )
+        except RegistryError as error:
+            if not mount or error.temporary or error.status not in (400, 404, 405):
+                raise
+            self._mounts = False  # it knows no mounts: from now on each blob is asked for first
+            raise RegistryError(error.message, hint=error.hint, status=error.status, temporary=True) from None
+        if opened.status_code == 201:
+            return None
+        location = str(opened.headers.get("Location", ""))
+        if not location:
+            raise RegistryError(f"{self.name}: the registry opened an upload but told no Location for it", temporary=True)
+        try:
+            url = urljoin(f"{self._base}/", location)
+        except ValueError:
+            raise RegistryError(f"{self.name}: the registry told a Location that is no address") from None
+        return url + ("&" if urlsplit(url).query else "?") + urlencode({"digest": str(descriptor.digest)})
 
     def put_manifest(self, manifest: RawManifest, tag: str | None) -> None:
         """Store a manifest, by its tag or by its digest alone."""
@@ -154,6 +185,23 @@ class RegistryRepository:
         stored = response.headers.get("Docker-Content-Digest", "")
         if stored.startswith("sha256:") and stored != str(manifest.digest):
             raise RegistryError(f"{self.name}: the registry stored {manifest.digest} as {stored}")
+
+    def delete(self, tag: str, digest: Digest, *, since: float) -> bool:  # noqa: ARG002
+        """Delete a manifest by its digest, and its tag with it; a tag that was pushed anew has another digest, and stays."""
+        try:
+            self._retry(lambda: self._client.send("DELETE", f"{self._base}/manifests/{digest}", expect=(200, 202, 204), absent=True))
+        except RegistryError as error:
+            if error.status in (405, 501) or error.code == "UNSUPPORTED":
+                raise RegistryError(
+                    f"{self.name}: the registry deletes nothing: {error.message}",
+                    hint="switch deletion on there (docker-registry: storage.delete.enabled)",
+                ) from None
+            raise
+        return True
+
+    def sweep(self, keep: frozenset[Digest], *, before: float) -> Swept:  # noqa: ARG002
+        """Nothing to do: what no tag leads to can't be listed, and a registry collects its own garbage."""
+        return Swept(count=0, note="the registry frees the bytes when it next collects its garbage")
 
     def flush(self) -> None:
         """Nothing to do: a registry keeps what it answered for."""

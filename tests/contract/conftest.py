@@ -9,7 +9,7 @@ import pytest
 
 from cachelib.model.oci import LayoutLocation, RegistryLocation
 from cachelib.model.ports import Repository
-from cachelib.tools import registry
+from cachelib.tools import oras_client, registry
 from cachelib.tools.credentials import Credentials
 from cachelib.tools.layout import LayoutRepository
 from cachelib.tools.registry import RegistryRepository
@@ -29,6 +29,8 @@ KINDS = ("layout", "double", "docker-http", "docker-tls", "docker-tls-password",
 def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[RegistryDouble]:
     """The double, and no waiting: how long is asked, not slept."""
     monkeypatch.setattr(registry, "_backoff", lambda state: 0.0)
+    for module in (registry, oras_client):
+        monkeypatch.setattr(module, "LONGEST_ASKED", 0.5)
     monkeypatch.setattr(registry, "_pause", lambda attempt, error: None)
     with serving_double() as made:
         yield made

@@ -24,7 +24,6 @@ PROJECT = Path(__file__).resolve().parents[2]
 PUSH = """
 import sys
 from pathlib import Path
-from cachelib.model.catalog import Catalog
 from cachelib.model.oci import parse_location
 from cachelib.steps.pushing import plan_push, push
 from cachelib.steps.verifying import verify
@@ -35,8 +34,8 @@ from tests.support.quiet import QuietProgress
 mirror, to, quiet = DiskMirror(Path(sys.argv[1])), sys.argv[2], QuietProgress()
 location = parse_location(to, folder=Path("/"))
 repository = LayoutRepository(location) if to.startswith("oci-layout") else RegistryRepository(location, None)
-plan = plan_push(mirror.entries(), repository.tags())
-outcomes = push(plan, mirror, repository, catalog=Catalog(), bases={}, labels={}, jobs=4, progress=quiet)
+plan = plan_push(mirror, repository.tags())
+outcomes = push(plan, mirror, repository, bases={}, labels={}, jobs=4, progress=quiet)
 print([type(outcome).__name__ for outcome in outcomes.values()])
 print(len(verify(repository, jobs=2, progress=quiet).findings), "findings")
 # VmHWM is this program's own peak; getrusage would count that of the process that started it too (getrusage(2), exec).

@@ -40,7 +40,7 @@ TEMPORARY = [
     Fault(".", "status", 429, 2, {"Retry-After": "0"}), Fault(".", "status", 403, 1, message="You have exceeded a secondary rate limit"),
     Fault(".", "reset", times=2), Fault("PUT .*blobs", "status", 404, 1, code="BLOB_UPLOAD_UNKNOWN"), Fault("PUT .*blobs", "reset"),
     Fault("PUT .*blobs", "lost"), Fault("POST", "lost"), Fault("PUT .*manifests", "lost", times=2),
-    Fault("PUT .*manifests", "status", 400, 1, code="MANIFEST_BLOB_UNKNOWN"), Fault("HEAD", "status", 503), Fault("tags", "truncate"),
+    Fault("PUT .*manifests", "status", 400, 1, code="MANIFEST_BLOB_UNKNOWN"), Fault("POST", "status", 503), Fault("tags", "truncate"),
 ]  # fmt: skip
 
 
@@ -94,7 +94,8 @@ def test_what_is_final_is_not_tried_again(double: RegistryDouble) -> None:
         with pytest.raises(RegistryError, match=f"{status} {code} no way") as caught:
             repository(double).put_blob(Descriptor(media_type=LAYER_GZIP, digest=Digest.of(b"x"), size=1), lambda: io.BytesIO(b"x"))
         assert not caught.value.temporary
-        assert double.count("POST") == 1
+        # A registry that doesn't know mounts may answer 400 to one: once it is asked without.
+        assert double.count("POST") == (2 if status == 400 else 1)
 
 
 def test_it_gives_up_in_the_end(double: RegistryDouble) -> None:
@@ -126,9 +127,9 @@ def test_a_manifest_that_is_gone_between_list_and_get(double: RegistryDouble, tm
     double.faults.append(Fault("GET .*manifests/part1", "status", 404, 1, code="MANIFEST_UNKNOWN"))
     indexed = index(repository(double))
     assert [warning.reason for warning in indexed.warnings] == ["its manifest is missing"]
-    assert len(indexed.catalog.entries) == 2
+    assert indexed.count == 2
     # It was there after all: the next run has it.
-    assert len(index(repository(double)).catalog.entries) == 3
+    assert index(repository(double)).count == 3
 
 
 def test_a_layer_that_can_not_be_sent_leaves_no_tag(double: RegistryDouble, tmp_path: Path) -> None:
@@ -143,11 +144,11 @@ def test_a_layer_that_can_not_be_sent_leaves_no_tag(double: RegistryDouble, tmp_
 def test_few_requests_for_each_new_spec(double: RegistryDouble, tmp_path: Path) -> None:
     add_chain(tmp_path, 10)
     push_all(tmp_path, repository(double))
-    # HEAD, POST, PUT of a layer; the same of a config; PUT of a manifest.
-    assert len(double.requests) <= 7 * 10 + 3
+    # POST and PUT of a layer, the same of a config, PUT of a manifest; and the tag list.
+    assert len(double.requests) == 5 * 10 + 1
     double.requests.clear()
     push_all(tmp_path, repository(double))
-    assert len(double.requests) <= 2
+    assert double.requests == ["GET /v2/a/b/tags/list?n=1000"]
 
 
 def test_an_index_fetches_only_what_is_new(double: RegistryDouble, tmp_path: Path) -> None:

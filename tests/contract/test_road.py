@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from cachelib.model.catalog import Catalog
 from cachelib.model.digest import Digest
 from cachelib.model.image import BaseImage
 from cachelib.model.oci import CATALOG_TAG, CONFIG, INDEX_TAG, LAYER_GZIP, MANIFEST, Descriptor, ImageManifest, spec_tag
 from cachelib.model.outcome import NotPushed, Present, Pushed, PushOutcome
 from cachelib.model.ports import Repository
 from cachelib.steps import indexing
+from cachelib.steps.artifacts import load_catalog
 from cachelib.steps.pushing import plan_push, push
 from cachelib.steps.verifying import verify
 from cachelib.tools.mirror import DiskMirror
@@ -24,20 +24,17 @@ from tests.support.mirrors import add_chain, add_entry, make_node
 from tests.support.quiet import QuietProgress
 
 
-def push_all(root: Path, repository: Repository, *, force: bool = False, catalog: Catalog | None = None) -> dict[str, PushOutcome]:
+def push_all(root: Path, repository: Repository, *, force: bool = False) -> dict[str, PushOutcome]:
     mirror = DiskMirror(root)
-    plan = plan_push(mirror.entries(), repository.tags(), force=force)
-    return push(
-        plan, mirror, repository, catalog=catalog or Catalog(), bases={}, labels={"vendor": "tests", "source": "https://x.org/r"}, jobs=4, progress=QuietProgress()
-    )  # fmt: skip
+    plan = plan_push(mirror, repository.tags(), force=force)
+    if force:
+        indexing.mark_stale(repository, frozenset(item.entry.tag for item in plan.to_send()), jobs=4)
+    labels = {"vendor": "tests", "source": "https://x.org/r"}
+    return push(plan, mirror, repository, bases={}, labels=labels, jobs=4, progress=QuietProgress())
 
 
 def index(repository: Repository, *, full: bool = False) -> indexing.Indexed:
-    known = Catalog() if full else indexing.load_catalog(repository)
-    indexed = indexing.read_tags(repository, known, jobs=4, progress=QuietProgress())
-    listed = indexing.write_spack_index(repository, indexing.spack_index(indexed.catalog), labels={}, check=full)
-    kept = indexing.write_catalog(repository, indexed.catalog, labels={}, check=full)
-    return indexed.with_written(listed or kept)
+    return indexing.index(repository, labels={}, jobs=4, progress=QuietProgress(), full=full)
 
 
 def put_image(repository: Repository, config: bytes, tag: str, layers: int = 1) -> None:
@@ -104,10 +101,10 @@ def test_an_incremental_index_equals_a_full_one(open_repository: Opener, tmp_pat
     add_chain(tmp_path / "m", 3)
     push_all(tmp_path / "m", open_repository())
     grown = index(open_repository())
-    assert (len(grown.added), len(grown.catalog.entries)) == (3, 4)
+    assert (len(grown.added), grown.count) == (3, 4)
     tags = {tag: open_repository().manifest(tag) for tag in (CATALOG_TAG, INDEX_TAG)}
     full = index(open_repository(), full=True)
-    assert (len(full.added), full.catalog, full.written) == (4, grown.catalog, False)
+    assert (len(full.added), full.count, full.written) == (4, 4, False)
     assert {tag: open_repository().manifest(tag) for tag in (CATALOG_TAG, INDEX_TAG)} == tags
 
 
@@ -121,8 +118,11 @@ def test_what_is_published_counts(open_repository: Opener, tmp_path: Path) -> No
     program = make_node("program", dependencies=[library])
     add_entry(tmp_path / "new", [library], {"lib/a": b"second build"})
     add_entry(tmp_path / "new", [program, library])
-    for catalog in (Catalog(), index(open_repository()).catalog):
-        push_all(tmp_path / "new", open_repository(), catalog=catalog)
+    for indexed in (False, True):
+        if indexed:
+            index(open_repository())
+        add_entry(tmp_path / "new", [program, library])
+        push_all(tmp_path / "new", open_repository())
         raw = open_repository().manifest(spec_tag("program", "1.0", program["hash"]))
         assert raw is not None
         assert ImageManifest.parse(raw).layers[0].digest == old.tarball.digest
@@ -140,7 +140,7 @@ def test_strangers_are_passed_over(open_repository: Opener, tmp_path: Path) -> N
     put_image(repository, json.dumps(spec).encode(), "bare-1.0-y.spack", layers=0)
     put_image(repository, b"{}", "latest")
     indexed = index(open_repository())
-    assert [entry.tag.partition("-")[0] for entry in indexed.catalog.entries.values()] == ["good"]
+    assert [entry.tag.partition("-")[0] for entry in load_catalog(open_repository()).entries.values()] == ["good"]
     reasons = {warning.tag: warning.reason for warning in indexed.warnings}
     assert set(reasons) == {"foreign-1.0-x.spack", "broken.spack", "liar-1.0-y.spack", "bare-1.0-y.spack"}
     assert "holds no spec" in reasons["foreign-1.0-x.spack"]
@@ -197,8 +197,8 @@ def test_a_base_image_lies_below(open_repository: Opener, tmp_path: Path, docker
     base = BaseImage(name="ghcr.io/x/base:1", media_type=DOCKER_MANIFEST if docker else MANIFEST, layers=(below,), config=config)
     add_entry(tmp_path / "m", [make_node("one")])
     mirror = DiskMirror(tmp_path / "m")
-    plan = plan_push(mirror.entries(), repository.tags())
-    push(plan, mirror, repository, catalog=Catalog(), bases={"amd64": base}, labels={}, jobs=2, progress=QuietProgress())
+    plan = plan_push(mirror, repository.tags())
+    push(plan, mirror, repository, bases={"amd64": base}, labels={}, jobs=2, progress=QuietProgress())
     (tag,) = open_repository().tags()
     raw = open_repository().manifest(tag)
     assert raw is not None

@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 
-from cachelib.model.catalog import Catalog
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError, CatalogError, RegistryError
 from cachelib.model.image import BaseImage
 from cachelib.model.oci import CATALOG_TAG, LAYER_GZIP, Descriptor, ImageManifest, LayoutLocation
-from cachelib.model.outcome import NotPushed, Present, Pushed
-from cachelib.steps import indexing
-from cachelib.steps.pushing import base_image, plan_push, push
+from cachelib.model.outcome import Built, NotPushed, Present, Pushed
+from cachelib.model.record import PackageInfo, Record
+from cachelib.steps import artifacts
+from cachelib.steps.bases import base_image
+from cachelib.steps.pushing import plan_push, push
 from cachelib.steps.verifying import verify
 from cachelib.tools.credentials import Credentials
 from cachelib.tools.layout import LayoutRepository
@@ -185,27 +186,27 @@ def test_full_mends_a_damaged_catalog(tmp_path: Path) -> None:
     assert raw is not None
     damage(tmp_path, ImageManifest.parse(raw).layers[0].digest)
     with pytest.raises(CacheError):
-        indexing.load_catalog(layout(tmp_path))
+        artifacts.load_catalog(layout(tmp_path))
     assert index(layout(tmp_path), full=True).written
-    assert len(indexing.load_catalog(layout(tmp_path)).entries) == 2
+    assert len(artifacts.load_catalog(layout(tmp_path)).entries) == 2
     assert not index(layout(tmp_path), full=True).written
 
 
 @pytest.mark.parametrize("shard", [b"no gzip", b"\x1f\x8b\x08\x00", b""])
 def test_a_catalog_of_rubbish_is_an_error_of_ours(tmp_path: Path, shard: bytes) -> None:
     one = layout(tmp_path)
-    blob = Descriptor(media_type=indexing.SHARD_TYPE, digest=Digest.of(shard), size=len(shard))
+    blob = Descriptor(media_type=artifacts.SHARD_TYPE, digest=Digest.of(shard), size=len(shard))
     one.put_blob(blob, lambda: io.BytesIO(shard))
     manifest = ImageManifest(
         media_type="application/vnd.oci.image.manifest.v1+json",
         config=blob,
         layers=(blob,),
         annotations={},
-        artifact_type=indexing.CATALOG_TYPE,
+        artifact_type=artifacts.CATALOG_TYPE,
     )
     one.put_manifest(manifest.raw(), CATALOG_TAG)
     with pytest.raises(CacheError):
-        indexing.load_catalog(one)
+        artifacts.load_catalog(one)
     assert verify(one, jobs=1, progress=QuietProgress()).findings
 
 
@@ -214,9 +215,9 @@ def test_verify_sees_a_catalog_of_older_manifests(tmp_path: Path) -> None:
     push_all(tmp_path / "m", layout(tmp_path))
     index(layout(tmp_path))
     mirror = DiskMirror(tmp_path / "m")
-    plan = plan_push(mirror.entries(), layout(tmp_path).tags(), force=True)
+    plan = plan_push(mirror, layout(tmp_path).tags(), force=True)
     one = layout(tmp_path)
-    push(plan, mirror, one, catalog=Catalog(), bases={}, labels={"vendor": "another"}, jobs=2, progress=QuietProgress())
+    push(plan, mirror, one, bases={}, labels={"vendor": "another"}, jobs=2, progress=QuietProgress())
     problems = [finding.problem for finding in verify(layout(tmp_path), jobs=2, progress=QuietProgress()).findings]
     assert problems
     assert all("other things of" in problem for problem in problems)
@@ -225,8 +226,12 @@ def test_verify_sees_a_catalog_of_older_manifests(tmp_path: Path) -> None:
 def test_what_may_not_be_given_away_is_in_no_image(tmp_path: Path) -> None:
     nodes = add_chain(tmp_path / "m", 3)
     mirror, one = DiskMirror(tmp_path / "m"), layout(tmp_path)
-    plan = plan_push(mirror.entries(), frozenset(), forbidden=frozenset({nodes[1]["hash"]}))
-    outcomes = push(plan, mirror, one, catalog=Catalog(), bases={}, labels={}, jobs=2, progress=QuietProgress())
+    closed = Record(
+        name="part1", version="1.0", hash=nodes[1]["hash"], outcome=Built(seconds=1), package=PackageInfo(redistributable=False)
+    )
+    mirror.write_record(closed, None)
+    plan = plan_push(mirror, frozenset())
+    outcomes = push(plan, mirror, one, bases={}, labels={}, jobs=2, progress=QuietProgress())
     assert [type(outcomes[node["hash"]]) for node in nodes] == [Pushed, NotPushed, Pushed]
     forbidden = next(entry for entry in mirror.entries() if entry.spec.root.name == "part1").tarball.digest
     assert not (tmp_path / "layout/blobs/sha256" / forbidden.hex).exists()
@@ -245,7 +250,8 @@ def test_hostile_images_cost_only_themselves(tmp_path: Path) -> None:
         put_image(one, json.dumps(config).encode(), f"{node['name']}-1.0-{node['hash']}.spack")
         found = {finding.where for finding in verify(layout(tmp_path), jobs=2, progress=QuietProgress()).findings}
         assert any(where.startswith(("odd", "circle")) for where in found)
-        assert {"good"} <= {entry.tag.partition("-")[0] for entry in index(layout(tmp_path)).catalog.entries.values()}
+        index(layout(tmp_path))
+        assert {"good"} <= {entry.tag.partition("-")[0] for entry in artifacts.load_catalog(layout(tmp_path)).entries.values()}
 
 
 def test_a_damaged_entry_costs_only_itself(tmp_path: Path) -> None:
@@ -279,10 +285,9 @@ def test_a_base_without_a_config_section_is_taken(tmp_path: Path) -> None:
     add_entry(tmp_path / "m", [make_node("one")])
     mirror = DiskMirror(tmp_path / "m")
     outcomes = push(
-        plan_push(mirror.entries(), frozenset()),
+        plan_push(mirror, frozenset()),
         mirror,
         one,
-        catalog=Catalog(),
         bases={"amd64": base},
         labels={},
         jobs=1,
@@ -387,7 +392,7 @@ def test_names_that_could_be_files_of_the_site(tmp_path: Path) -> None:
     add_entry(tmp_path / "m", [make_node("odd", parameters={"note": "\ud800\x1b[31m"})])
     push_all(tmp_path / "m", layout(tmp_path))
     index(layout(tmp_path))
-    image = SiteImage(name="v1.1", mirror_url="file:///m", reference="r", catalog=indexing.load_catalog(layout(tmp_path)))
+    image = SiteImage(name="v1.1", mirror_url="file:///m", reference="r", catalog=artifacts.load_catalog(layout(tmp_path)))
     write_site(tmp_path / "site", render(Site(), [image], TEMPLATES))
     assert len(list((tmp_path / "site/packages").glob("*/index.html"))) == 5
 

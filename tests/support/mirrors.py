@@ -7,11 +7,15 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cachelib.model.catalog import Catalog, CatalogEntry
+from cachelib.model.database import Database, change, node_lines
 from cachelib.model.digest import Digest
 from cachelib.model.entry import SPEC, TARBALL
+from cachelib.model.oci import LAYER_GZIP, MANIFEST, Descriptor, spec_tag
 from cachelib.model.spec import dag_hash
 
 
@@ -87,3 +91,28 @@ def add_chain(root: Path, length: int) -> list[dict[str, Any]]:
         add_entry(root, [node, *reversed(made)], {f"bin/part{at}": b"x" * (at + 1)})
         made.append(node)
     return made
+
+
+def make_catalog(*dags: Sequence[dict[str, Any]], older: Sequence[dict[str, Any]] = (), **about: Any) -> Catalog:
+    """A catalog of specs, each given as its nodes, root first; `older` is one of format 4. `about` goes into every entry."""
+    entries: dict[str, CatalogEntry] = {}
+    databases = []
+    for group, spec_format in ((dags, 5), ([older] if older else [], 4)):
+        for nodes in group:
+            root = nodes[0]
+            size = 1000 + sum(root["hash"].encode())
+            entries[root["hash"]] = CatalogEntry(
+                hash=root["hash"],
+                tag=spec_tag(root["name"], root["version"], root["hash"]),
+                spec_format=spec_format,
+                manifest=Descriptor(media_type=MANIFEST, digest=Digest.of(f"m{root['hash']}".encode()), size=500),
+                tarball=Descriptor(media_type=LAYER_GZIP, digest=Digest.of(f"t{root['hash']}".encode()), size=size),
+                diff_id=Digest.of(b"d"),
+                layer_count=len(nodes),
+                layers_size=size,
+                annotations={},
+            )
+        brought = ((nodes[0]["hash"], node_lines({node["hash"]: node for node in nodes})) for nodes in group)
+        databases.append(change(Database(), added=brought))
+    entries = {h: replace(entry, **about) for h, entry in sorted(entries.items())}
+    return Catalog(entries=entries, database=databases[0], older=databases[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,32 +13,29 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cachelib.model.catalog import Catalog, merge
 from cachelib.model.config import Site
 from cachelib.model.errors import RenderError
+from cachelib.model.version import version_key
 from cachelib.steps.api_schema import api_schema
 from cachelib.steps.image import PREFIX
-from cachelib.steps.rendering import SiteImage, render, version_key
+from cachelib.steps.rendering import SiteImage, render
 from cachelib.tools.site import MARKER, write_site
 from cachelib.tools.templates import JinjaTemplates, human_bytes
-from tests.support.mirrors import make_node
-from tests.unit.test_catalog import entry
+from tests.support.mirrors import make_catalog, make_node
 
 TEMPLATES = JinjaTemplates(Path(__file__).resolve().parents[2] / "templates")
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}\u202e"
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 1234*4321 }}\u202e"
 
 
 def annotated(node: dict[str, Any], annotations: Mapping[str, str], *below: dict[str, Any]) -> Any:
-    from dataclasses import replace
-
-    made, nodes = entry(node, *below)
-    return replace(made, annotations=annotations), nodes
+    return [node, *below], annotations
 
 
 def site_of(*added: Any, site: Site | None = None) -> dict[str, bytes]:
-    image = SiteImage(
-        name="v1.1", mirror_url="oci://ghcr.io/o/r/v1.1", reference="ghcr.io/o/r/v1.1", catalog=merge(Catalog(), frozenset(), added)
-    )
+    made = make_catalog(*(nodes for nodes, _ in added))
+    about = {nodes[0]["hash"]: annotations for nodes, annotations in added}
+    catalog = replace(made, entries={h: replace(entry, annotations=about[h]) for h, entry in made.entries.items()})
+    image = SiteImage(name="v1.1", mirror_url="oci://ghcr.io/o/r/v1.1", reference="ghcr.io/o/r/v1.1", catalog=catalog)
     return {path.as_posix(): data for path, data in render(site or Site(), [image], TEMPLATES)}
 
 
@@ -158,7 +156,7 @@ def test_hostile_annotations_change_nothing(where: str) -> None:
             if where in ("description", "created"):
                 assert {tag for tag, _ in pages(harmless)[path].tags} >= set(tags) - {"p", "dt", "dd"}
         json.loads(files["api/v1/packages/zlib.json"])
-        assert b"49" not in files["packages/zlib/index.html"].replace(b"1490", b"")
+        assert b"5332114" not in files["packages/zlib/index.html"]
 
 
 def test_a_hostile_title_is_text() -> None:

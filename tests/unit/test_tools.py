@@ -142,7 +142,7 @@ def test_records_and_logs_lie_beside_the_entries(tmp_path: Path) -> None:
     assert mirror.record("a" * 32) == record
     assert mirror.log_path("a" * 32).is_file()
     assert mirror.record("b" * 32) is None
-    assert not mirror.entry_paths()
+    assert not mirror.names()
     mirror.write_record(Record(name="t", version="1", hash="../../x", outcome=Built(seconds=1)))
     assert not (tmp_path.parent / "x.json").exists()
     assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*") if path.is_file()} == {"records"}

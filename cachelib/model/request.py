@@ -1,0 +1,76 @@
+"""A request held against concrete specs without Spack: the plain part of Spack's language, and a refusal of the rest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from cachelib.model.errors import UsageError
+from cachelib.model.spec import ConcreteSpec
+from cachelib.model.version import in_range
+
+_PART = re.compile(
+    r"\s*(?:"
+    r"(?P<name>(?<![\w.-])[A-Za-z0-9_][A-Za-z0-9_.-]*(?![\w.-]*=))"
+    r"|@(?P<version>[=\w.:,+-]+)"
+    r"|/(?P<hash>[a-z2-7]+)"
+    r"|(?P<flag>[+~]|(?<=\s)-)(?P<variant>[A-Za-z0-9_][\w-]*)"
+    r"|(?P<key>[A-Za-z0-9_][\w-]*)=(?P<value>\"[^\"]*\"|'[^']*'|[^\s]+)"
+    r")"
+)
+_ARCHITECTURE = {"target": "target", "os": "os", "platform": "platform", "operating_system": "os"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What somebody asks for: a name, versions, the beginning of a DAG hash, variants, an architecture; all must hold."""
+
+    text: str
+    name: str = ""
+    versions: tuple[str, ...] = ()
+    hash: str = ""
+    variants: tuple[tuple[str, str], ...] = ()
+
+    def matches(self, spec: ConcreteSpec) -> bool:
+        """Whether the root of a concrete spec is what is asked for."""
+        root = spec.root
+        return (
+            self.name in ("", root.name)
+            and root.hash.startswith(self.hash)
+            and (not self.versions or any(in_range(root.version, wanted) for wanted in self.versions))
+            and all(_has(spec, key, value) for key, value in self.variants)
+        )
+
+
+def parse_request(text: str) -> Request:
+    """Read a request; raise UsageError for what can only be told by Spack (dependencies, compilers, flags)."""
+    name, dag_hash, versions, variants, at = "", "", list[str](), list[tuple[str, str]](), 0
+    stripped = text.strip()
+    while at < len(stripped):
+        match = _PART.match(stripped, at)
+        if match is None or match.end() == at or (match["name"] and at > 0):
+            raise UsageError(
+                f"{text!r} can't be held against what is published: {stripped[at:]!r} is not understood",
+                hint="a name, @version, /hash, +variant, ~variant, key=value and target= are; dependencies (^, %) are not",
+            )
+        at = match.end()
+        name, dag_hash = match["name"] or name, match["hash"] or dag_hash
+        versions += match["version"].split(",") if match["version"] else []
+        if match["flag"]:
+            variants.append((match["variant"], "true" if match["flag"] == "+" else "false"))
+        if match["key"]:
+            variants.append((match["key"], match["value"].strip("\"'")))
+    if not stripped:
+        raise UsageError("an empty request matches nothing", hint="name a package, or /hash")
+    return Request(text=text, name=name, versions=tuple(versions), hash=dag_hash, variants=tuple(variants))
+
+
+def _has(spec: ConcreteSpec, key: str, wanted: str) -> bool:
+    if key == "arch":
+        return wanted == "-".join((spec.root.platform, spec.root.os, spec.root.target))
+    if key in _ARCHITECTURE:
+        return bool(getattr(spec.root, _ARCHITECTURE[key]) == wanted)
+    value: Any = spec.root.parameters.get(key)
+    held = {str(item) for item in value} if isinstance(value, list) else {str(value).lower() if isinstance(value, bool) else str(value)}
+    return set(wanted.split(",")) <= held

@@ -1,0 +1,57 @@
+"""Pulling a registry back into mirrors: for clusters without internet, and for what a disk has lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from cachelib.model.errors import UsageError
+from cachelib.model.oci import Location
+from cachelib.model.request import Request, parse_request
+from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
+from cachelib.steps import indexing, pulling, registry_reports, reports
+from cachelib.steps.reports import Report
+from cachelib.tools.mirror import DiskMirror
+
+#: What a killed pull left is swept when it is so old (seconds): another one may be writing now.
+_LEFT_OVER = 3600.0
+
+
+def pull(
+    ws: Workspace,
+    specs: Sequence[str] = (),
+    to: str = "",
+    out: str = "",
+    image: str = "",
+    *,
+    closure: bool = True,
+    dry_run: bool = False,
+    jobs: int = JOBS,
+) -> Report:
+    """Bring mirrors up to what is published, or to a part of it."""
+    check_jobs(jobs)
+    images = [image] if image else list(ws.images())
+    if image and image not in ws.images():
+        raise UsageError(f"there is no image {image!r}", hint=f"cache.yaml has: {', '.join(ws.images())}")
+    requests = [parse_request(text) for text in specs]
+    step = partial(_pull, ws, requests=requests, closure=closure, dry_run=dry_run, jobs=jobs)
+    return reports.join(reports.attempt(partial(step, ws.location(to).child(name), DiskMirror(_folder(ws, out, name)))) for name in images)
+
+
+def _folder(ws: Workspace, out: str, image: str) -> Path:
+    return Path(out).resolve() / image if out else ws.mirror(image).root
+
+
+def _pull(
+    ws: Workspace, location: Location, mirror: DiskMirror, *, requests: Sequence[Request], closure: bool, dry_run: bool, jobs: int
+) -> Report:
+    repository = ws.repository(location)
+    catalog, indexed = indexing.read_catalog(repository, jobs=jobs, progress=ws.progress)
+    plan = pulling.plan_pull(catalog, mirror, requests, closure=closure)
+    if dry_run:
+        return registry_reports.pull_plan_report(plan, repository.name)
+    mirror.sweep(before=time.time() - _LEFT_OVER)
+    outcomes = pulling.pull(plan, repository, mirror, jobs=jobs, progress=ws.progress)
+    return registry_reports.pull_report(plan, outcomes, indexed.warnings, repository.name, mirror.root.as_uri())

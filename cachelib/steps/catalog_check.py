@@ -1,0 +1,96 @@
+"""Holds catalog and Spack index against the images that they tell of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from cachelib.model.catalog import CatalogEntry, CatalogRoot, tags_digest
+from cachelib.model.database import Database, change
+from cachelib.model.errors import CacheError
+from cachelib.model.finding import Finding
+from cachelib.model.oci import CATALOG_TAG, INDEX_TAG, ImageManifest
+from cachelib.model.ports import Repository
+from cachelib.steps import artifacts
+
+_INDEX, _FULL = "run `inv index`", "run `inv index --full`"
+Images = Mapping[str, tuple[CatalogEntry, Mapping[str, bytes]]]
+
+
+def check_catalog(repository: Repository, tags: Sequence[str], images: Images, *, complete: bool) -> Iterator[Finding]:
+    """What is wrong with catalog and index; `images` are those that were read and are whole, `complete` says they are all."""
+    try:
+        held = artifacts.read_root(repository)
+        if held is None:
+            yield _finding("catalog", f"it is missing: nothing tells of {len(tags)} images", _INDEX)
+            return
+        _read_config(repository, CATALOG_TAG)
+        entries, wrong = _entries(repository, held.root)
+        database = artifacts.read_database(repository, held.root.database, mixed=held.root.mixed)
+        older = artifacts.read_database(repository, held.root.older, mixed=held.root.mixed)
+    except CacheError as error:
+        yield _finding("catalog", error.message, _FULL)
+        return
+    yield from wrong
+    yield from _against_images(entries, tags, images, complete=complete)
+    if complete:
+        yield from _nodes(database, older, images, mixed=held.root.mixed)
+    elif database.present() != {entry.hash for entry in entries.values() if entry.indexed}:
+        yield _finding("catalog", "its nodes are not those of its entries", _FULL)
+    yield from _index(repository, held.root)
+
+
+def _finding(where: str, problem: str, remedy: str) -> Finding:
+    return Finding(where=where, problem=problem, remedy=remedy, mendable=True)
+
+
+def _entries(repository: Repository, root: CatalogRoot) -> tuple[dict[str, CatalogEntry], list[Finding]]:
+    entries: dict[str, CatalogEntry] = {}
+    wrong = []
+    for key, part in root.shards.items():
+        found = artifacts.read_shards(repository, root, [key], jobs=1)
+        stale = any(entry.stale for entry in found.values())
+        told = (part.tags, part.count) if not stale else (tags_digest(entry.tag for entry in found.values()), len(found))
+        if told != (tags_digest(entry.tag for entry in found.values()), len(found)) or not all(h.startswith(key) for h in found):
+            wrong.append(_finding("catalog", f"shard {key} does not hold what its manifest says", _FULL))
+        entries |= found
+    return entries, wrong
+
+
+def _against_images(entries: Mapping[str, CatalogEntry], tags: Sequence[str], images: Images, *, complete: bool) -> Iterator[Finding]:
+    told = {entry.tag: entry for entry in entries.values()}
+    for tag in sorted((images.keys() if complete else {*images}) - told.keys()):
+        yield _finding("catalog", f"it lacks {tag}", _INDEX)
+    for tag in sorted(told.keys() - set(tags)):
+        yield _finding("catalog", f"it names {tag}, which is not there", _INDEX)
+    for tag, (entry, _) in images.items():
+        if tag in told and replace(told[tag], stale=False) != entry:
+            yield _finding("catalog", f"it tells other things of {tag} than its image", _FULL)
+
+
+def _nodes(database: Database, older: Database, images: Images, *, mixed: bool) -> Iterator[Finding]:
+    for name, held, indexed in (("Spack's index", database, True), ("the nodes of older formats", older, False)):
+        made = change(Database(mixed=mixed), added=((e.hash, nodes) for e, nodes in images.values() if e.indexed is indexed))
+        if made.data() != held.data():
+            yield _finding("catalog", f"{name} is not made of the images that are there", _FULL)
+
+
+def _index(repository: Repository, root: CatalogRoot) -> Iterator[Finding]:
+    try:
+        manifest = _read_config(repository, INDEX_TAG)
+        if manifest is None:
+            yield _finding(INDEX_TAG, "it is missing", _INDEX)
+        elif manifest.layers[0].digest != root.database.digest:
+            yield _finding(INDEX_TAG, "it does not say what the catalog says", _INDEX)
+    except (CacheError, LookupError) as error:
+        yield _finding(INDEX_TAG, str(error), _FULL)
+
+
+def _read_config(repository: Repository, tag: str) -> ImageManifest | None:
+    """The manifest of one of our own artifacts, its config read too, so that nothing of it stays unread."""
+    raw = repository.manifest(tag)
+    if raw is None:
+        return None
+    manifest = ImageManifest.parse(raw)
+    repository.read_blob(manifest.config)
+    return manifest

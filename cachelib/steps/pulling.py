@@ -1,0 +1,135 @@
+"""Pulls a repository back into a mirror: byte for byte what was pushed, signed entries too, and only what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from cachelib.model.catalog import Catalog, CatalogEntry
+from cachelib.model.errors import CacheError, FormatError, UsageError
+from cachelib.model.oci import ImageManifest, parse_json
+from cachelib.model.outcome import Here, NotPulled, Pulled, PullOutcome
+from cachelib.model.ports import Mirror, Progress, Repository
+from cachelib.model.request import Request
+from cachelib.steps.entries import entry_path, kept_entry, make_entry
+from cachelib.steps.parallel import in_order, workers
+from cachelib.steps.reading import CONFIG_LIMIT, read_image_config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullItem:
+    """One published entry, whether it is to be fetched, and why. `size` is that of its tarball in bytes."""
+
+    entry: CatalogEntry
+    label: str
+    fetch: bool
+    reason: str
+
+    @property
+    def size(self) -> int:
+        return self.entry.tarball.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullPlan:
+    """What of a repository is to be in the mirror; `missing` names closures that the repository doesn't hold whole."""
+
+    items: tuple[PullItem, ...]
+    missing: tuple[str, ...]
+
+    def to_fetch(self) -> tuple[PullItem, ...]:
+        return tuple(item for item in self.items if item.fetch)
+
+
+def plan_pull(catalog: Catalog, mirror: Mirror, requests: Sequence[Request] = (), *, closure: bool = True) -> PullPlan:
+    """Choose entries, all of them where nothing is asked for; with `closure`, what they need at run time too.
+
+    Raises UsageError naming the requests that match nothing.
+    """
+    why = _chosen(catalog, requests, closure=closure)
+    here = _here(mirror)
+    missing = tuple(h for h in why if h not in catalog.entries)
+    items = []
+    for h in sorted(why.keys() & catalog.entries.keys(), key=lambda h: (catalog.entries[h].tag, h)):
+        entry = catalog.entries[h]
+        present = here.get(h) == entry.tarball.digest.hex
+        label = catalog.spec(h).label
+        items.append(PullItem(entry=entry, label=label, fetch=not present, reason="in the mirror already" if present else why[h]))
+    return PullPlan(items=tuple(items), missing=tuple(why[h] for h in missing))
+
+
+def _chosen(catalog: Catalog, requests: Sequence[Request], *, closure: bool) -> dict[str, str]:
+    """The DAG hashes to pull, each with its reason."""
+    if not requests:
+        return dict.fromkeys(catalog.entries, "not in the mirror")
+    specs = {h: catalog.spec(h) for h in catalog.entries}
+    why: dict[str, str] = {}
+    for request in requests:
+        found = [spec for spec in specs.values() if request.matches(spec)]
+        if not found:
+            raise UsageError(f"nothing that is published matches {request.text!r}", hint="the site lists what is published")
+        for spec in found:
+            why[spec.root.hash] = f"asked for by {request.text!r}"
+            for node in spec.runtime_closure() if closure else ():
+                if node.hash not in catalog.entries:
+                    why.setdefault(node.hash, f"{spec.label} needs {node.label}, which is not published")
+                why.setdefault(node.hash, f"{spec.label} needs it")
+    return why
+
+
+def _here(mirror: Mirror) -> dict[str, str]:
+    """The entries that are in the mirror with both blobs, and the checksum of their tarballs."""
+    found = {}
+    for entry in mirror.entries(lambda _: None):
+        if mirror.has_blob(entry.tarball):
+            found[entry.hash] = entry.tarball.digest.hex
+    return found
+
+
+def pull(plan: PullPlan, repository: Repository, mirror: Mirror, *, jobs: int, progress: Progress) -> dict[str, PullOutcome]:
+    """Carry out the plan; one outcome per DAG hash. Blobs first, then the entry that names them, then the mirror's index."""
+    outcomes: dict[str, PullOutcome] = {item.entry.hash: Here() for item in plan.items if not item.fetch}
+    fetching = plan.to_fetch()
+    progress.start(f"pull from {repository.name}", len(fetching))
+    try:
+        with workers(jobs) as pool:
+            for item, future in in_order(pool, partial(_pull_one, repository, mirror), fetching):
+                try:
+                    outcomes[item.entry.hash] = future.result()
+                    progress.advance(f"pulled {item.label}")
+                except CacheError as error:
+                    outcomes[item.entry.hash] = NotPulled(reason=error.message)
+                    progress.advance(f"failed {item.label}")
+    finally:
+        progress.finish()
+        if any(isinstance(outcome, Pulled) for outcome in outcomes.values()):
+            mirror.write_index()
+    return outcomes
+
+
+def _pull_one(repository: Repository, mirror: Mirror, item: PullItem) -> Pulled:
+    raw = repository.manifest(item.entry.tag)
+    if raw is None:
+        raise FormatError("its manifest is missing")
+    manifest = ImageManifest.parse(raw)
+    if manifest.config.size > CONFIG_LIMIT or not manifest.layers:
+        raise FormatError("its config is too large, or it has no layer: not the image of a spec")
+    config = parse_json(repository.read_blob(manifest.config), "its config")
+    spec, _ = read_image_config(item.entry.tag, config)
+    kept = kept_entry(config, manifest.layers[-1])
+    entry = kept or make_entry(config["spec"], manifest.layers[-1])
+    received = 0
+    if not mirror.has_blob(entry.tarball):
+        mirror.put_blob(entry.tarball, repository.stream_blob(manifest.layers[-1]))
+        received = entry.tarball.size
+    mirror.put_blob(entry.spec_blob, [entry.spec_file])
+    path = entry_path(spec)
+    mirror.put_entry(path, entry.raw)
+    return Pulled(path=str(path), received=received, original=kept is not None)
+
+
+def total(items: Iterable[PullItem]) -> int:
+    """The bytes of some entries' tarballs, each counted once."""
+    sizes: Mapping[str, int] = {item.entry.tarball.digest.hex: item.size for item in items}
+    return sum(sizes.values())
