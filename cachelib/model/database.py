@@ -16,7 +16,6 @@ from typing import Any
 from cachelib.model.digest import Digest
 from cachelib.model.entry import DATABASE, LAYOUT_VERSION, BlobRecord
 from cachelib.model.errors import FormatError
-from cachelib.model.oci import compact_json
 from cachelib.model.spec import parse_node
 
 DATABASE_VERSION = "8"
@@ -61,11 +60,6 @@ def parse_database(data: bytes, *, mixed: bool = False) -> Database:
     if any(line[33:43] != b'":{"spec":' for line in lines.values()):
         raise FormatError("a Spack index with a line that holds no node")
     return Database(lines=lines, mixed=mixed)
-
-
-def node_lines(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
-    """The nodes of a spec as the database keeps them."""
-    return {h: compact_json(node) for h, node in nodes.items()}
 
 
 def change(database: Database, *, added: Iterable[tuple[str, Mapping[str, bytes]]] = (), gone: Iterable[str] = ()) -> Database:

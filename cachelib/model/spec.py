@@ -33,7 +33,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One package of a concrete DAG. `raw` is Spack's JSON object with its keys in their order: the DAG hash hangs on it."""
+    """One package of a concrete DAG. `json` is Spack's JSON, written compactly, its keys in their order: the DAG hash hangs on it."""
 
     name: str
     version: str
@@ -45,7 +45,13 @@ class Node:
     external: bool
     parameters: Mapping[str, Any]
     dependencies: tuple[Edge, ...]
-    raw: Mapping[str, Any]
+    json: bytes
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The JSON as an object, made anew each time: ten thousand of them at once would be a matter of memory."""
+        found: dict[str, Any] = json.loads(self.json)
+        return found
 
     @property
     def label(self) -> str:
@@ -70,6 +76,10 @@ class ConcreteSpec:
     def label(self) -> str:
         return self.root.label
 
+    def lines(self) -> dict[str, bytes]:
+        """The JSON of every node by DAG hash, as an index holds it."""
+        return {h: node.json for h, node in self.nodes.items()}
+
     def runtime_closure(self) -> tuple[Node, ...]:
         """The link/run closure without externals, dependencies first and the root last.
 
@@ -93,7 +103,27 @@ class ConcreteSpec:
         return ""
 
 
-def parse_spec(data: object) -> ConcreteSpec:
+class NodePool:
+    """Nodes that were parsed already, by their JSON: the DAGs of a cache share most of theirs. Safe to use from many threads."""
+
+    #: So many nodes are remembered, then it begins anew: a pool is a help, not a store.
+    MOST = 20_000
+
+    def __init__(self) -> None:
+        self._nodes: dict[bytes, Node] = {}
+
+    def node(self, raw: object) -> Node:
+        """The node of a JSON object; raise FormatError as `parse_node` does."""
+        text = json.dumps(raw, separators=(",", ":")).encode()
+        found = self._nodes.get(text)
+        if found is None:
+            if len(self._nodes) >= self.MOST:
+                self._nodes = {}
+            found = self._nodes[text] = parse_node(raw)
+        return found
+
+
+def parse_spec(data: object, pool: NodePool | None = None) -> ConcreteSpec:
     """Read `{"spec": {"_meta": {"version": ..}, "nodes": [...]}}`, root first.
 
     Raises FormatError naming the field; extra top-level keys (Spack adds some beside `spec`) are ignored.
@@ -105,7 +135,8 @@ def parse_spec(data: object) -> ConcreteSpec:
     raw_nodes = spec.get("nodes")
     if not isinstance(raw_nodes, list) or not raw_nodes:
         raise FormatError("`spec.nodes` holds no node")
-    parsed = [parse_node(raw) for raw in raw_nodes]
+    parse = pool.node if pool else parse_node
+    parsed = [parse(raw) for raw in raw_nodes]
     if parsed[0].external:
         raise FormatError(f"{parsed[0].label} is an external: it has no binary")
     nodes = {node.hash: node for node in parsed}
@@ -142,7 +173,7 @@ def parse_node(raw: object) -> Node:
         external=node.get("external") is not None,
         parameters=_mapping(node.get("parameters", {}), f"`parameters` of {name}"),
         dependencies=tuple(_edges(node, name)),
-        raw=node,
+        json=json.dumps(node, separators=(",", ":")).encode(),
     )
 
 

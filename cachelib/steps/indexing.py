@@ -20,6 +20,7 @@ from cachelib.model.errors import CacheError, CatalogError, FormatError
 from cachelib.model.oci import CATALOG_TAG, INDEX_TAG, Descriptor, is_spec_tag
 from cachelib.model.outcome import Warned
 from cachelib.model.ports import Progress, Repository
+from cachelib.model.spec import NodePool
 from cachelib.steps import artifacts
 from cachelib.steps.artifacts import OLDER_TYPE, described
 from cachelib.steps.parallel import in_order, workers
@@ -117,6 +118,7 @@ class _Run:
     def __init__(self, repository: Repository, labels: Mapping[str, str], jobs: int, progress: Progress, without: frozenset[str]) -> None:
         self._repository, self._labels, self._jobs, self._progress, self._without = repository, labels, jobs, progress, without
         self._root: CatalogRoot | None = None
+        self._pool = NodePool()
         self._tags: frozenset[str] = frozenset()
 
     def round(self, *, full: bool) -> Indexed | None:
@@ -195,7 +197,7 @@ class _Run:
         shared: dict[bytes, bytes] = {}  # DAGs share most of their nodes: each is held once
         self._progress.start(f"index {self._repository.name}", len(tags))
         with workers(self._jobs) as pool:
-            for tag, future in in_order(pool, lambda tag: read_tag(self._repository, tag), tags):
+            for tag, future in in_order(pool, lambda tag: read_tag(self._repository, tag, self._pool), tags):
                 try:
                     entry, nodes = future.result()
                     added.append((entry, {intern(h): shared.setdefault(node, node) for h, node in nodes.items()}))

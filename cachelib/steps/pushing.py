@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
-from cachelib.model.entry import Entry, EntryName
+from cachelib.model.entry import BlobRecord, Entry, EntryName
 from cachelib.model.errors import CacheError, FormatError, MirrorError
 from cachelib.model.image import BaseImage, Layer
 from cachelib.model.oci import ImageManifest, go_architecture, parse_json, spec_tag
@@ -42,6 +42,7 @@ class PushItem:
     send: bool
     reason: str
     refused: bool = False
+    tarball: BlobRecord | None = None
     platform: str = ""
     closure: tuple[Need, ...] = ()
 
@@ -84,7 +85,11 @@ def plan_push(
             on_damage(error)
             continue
         reason = "published, but --force" if name.tag in tags else "not published yet"
-        send.append(PushItem(entry=name, send=True, reason=reason, platform=architecture(entry), closure=_needs(entry, needs)))
+        send.append(
+            PushItem(
+                entry=name, send=True, reason=reason, tarball=entry.tarball, platform=architecture(entry), closure=_needs(entry, needs)
+            )
+        )
     send.sort(key=lambda item: (len(item.closure), item.entry.name, item.entry.hash))
     return PushPlan(items=(*keep, *send), tags=tags, force=force)
 
@@ -154,8 +159,8 @@ def _queue(
     images: list[tuple[PushItem, Future[Pushed]]] = []
     sent: dict[Digest, _LayerFuture] = {}
     for at in range(len(sending) + ahead):
-        if at < len(sending):
-            layers[sending[at].entry.hash] = pool.submit(_send_layer, sending[at].entry, shared, sent)
+        if at < len(sending) and (tarball := sending[at].tarball) is not None:
+            layers[sending[at].entry.hash] = pool.submit(_send_layer, tarball, shared, sent)
         if at >= ahead:
             item = sending[at - ahead]
             images.append((item, pool.submit(_send_image, item, layers, shared)))
@@ -197,8 +202,7 @@ def _published_layer(tag: str, entry: CatalogEntry | None, repository: Repositor
     return Layer(digest=own.digest, size=own.size, diff_id=diff_id), 0
 
 
-def _send_layer(name: EntryName, shared: _Push, sent: dict[Digest, _LayerFuture]) -> tuple[Layer, int]:
-    tarball = shared.mirror.entry(name).tarball
+def _send_layer(tarball: BlobRecord, shared: _Push, sent: dict[Digest, _LayerFuture]) -> tuple[Layer, int]:
     # Entries of the same bytes share a layer, and only the first that asks for it sends it.
     mine: _LayerFuture = Future()
     first = sent.setdefault(tarball.digest, mine)

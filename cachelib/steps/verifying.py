@@ -11,13 +11,12 @@ from functools import partial
 from isal import isal_zlib
 
 from cachelib.model.catalog import CatalogEntry
-from cachelib.model.database import node_lines
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError, MirrorError, VerifyError
 from cachelib.model.finding import Finding
 from cachelib.model.oci import DOCKER_LAYER_GZIP, LAYER_GZIP, Descriptor, ImageManifest, is_spec_tag, parse_json
 from cachelib.model.ports import Journal, Mirror, Progress, Repository
-from cachelib.model.spec import dag_hash
+from cachelib.model.spec import Node, NodePool, dag_hash
 from cachelib.steps.catalog_check import check_catalog
 from cachelib.steps.entries import kept_entry
 from cachelib.steps.parallel import in_order, workers
@@ -113,7 +112,7 @@ def _images(repository: Repository, tags: Sequence[str], jobs: int, progress: Pr
     names: dict[tuple[str, str], tuple[str, str]] = {}
     progress.start(f"verify images of {repository.name}", len(tags))
     with workers(jobs) as pool:
-        for tag, future in in_order(pool, partial(_image, repository), tags):
+        for tag, future in in_order(pool, partial(_image, repository, NodePool(), set[bytes]()), tags):
             try:
                 image = future.result()
                 images[tag] = replace(
@@ -130,7 +129,7 @@ def _images(repository: Repository, tags: Sequence[str], jobs: int, progress: Pr
     return images, findings
 
 
-def _image(repository: Repository, tag: str) -> _Image:
+def _image(repository: Repository, pool: NodePool, right: set[bytes], tag: str) -> _Image:
     raw = repository.manifest(tag)
     if raw is None:
         raise CacheError("its manifest is missing")
@@ -138,12 +137,13 @@ def _image(repository: Repository, tag: str) -> _Image:
     if manifest.config.size > CONFIG_LIMIT or not manifest.layers:
         raise CacheError("its config is too large, or it has no layer: not the image of a spec")
     config = parse_json(repository.read_blob(manifest.config), "its config")
-    spec, diff_ids = read_image_config(tag, config)
+    spec, diff_ids = read_image_config(tag, config, pool)
     problems = []
     for node in spec.nodes.values():
-        # An external's hash, and that of a spliced node, do not cover the JSON that stands here.
-        if not node.external and "build_spec" not in node.raw and spec.format >= 4 and dag_hash(node.raw) != node.hash:
+        if node.json not in right and not _hash_fits(node, spec.format):
             problems.append(f"the DAG hash of {node.label} is not that of its contents")
+        else:
+            right.add(node.json)  # DAGs share most of their nodes: each is recomputed once
     if len(diff_ids) != len(manifest.layers):
         problems.append(f"its config names {len(diff_ids)} layers, its manifest {len(manifest.layers)}")
     checksum = config.get("binary_cache_checksum")
@@ -163,9 +163,14 @@ def _image(repository: Repository, tag: str) -> _Image:
         layers=manifest.layers,
         diff_ids=diff_ids,
         closure=tuple((node.hash, node.label) for node in spec.runtime_closure()),
-        nodes=node_lines({h: node.raw for h, node in spec.nodes.items()}),
+        nodes=spec.lines(),
         problems=tuple(problems),
     )
+
+
+def _hash_fits(node: Node, spec_format: int) -> bool:
+    # An external's hash, and that of a spliced node, do not cover the JSON that stands here.
+    return node.external or spec_format < 4 or "build_spec" in (raw := node.raw) or dag_hash(raw) == node.hash
 
 
 def _layers(

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from isal import igzip
 
 from cachelib.model.catalog import INDEXED_FORMAT
-from cachelib.model.database import Database, change, index_files, node_lines
+from cachelib.model.database import Database, change, index_files
 from cachelib.model.digest import Digest
 from cachelib.model.entry import (
     ENTRY_SUFFIX,
@@ -32,7 +32,7 @@ from cachelib.model.entry import (
 from cachelib.model.errors import FormatError, MirrorError
 from cachelib.model.oci import compact_json, parse_json
 from cachelib.model.record import Record, parse_record
-from cachelib.model.spec import parse_spec
+from cachelib.model.spec import NodePool, parse_spec
 from cachelib.tools.files import atomic_file, sweep, write_atomically
 from cachelib.tools.tarball import INFLATE_ERRORS, inspect_tarball
 
@@ -46,6 +46,7 @@ class DiskMirror:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._pool = NodePool()
 
     def blob_path(self, digest: Digest) -> Path:
         """Where a blob lies (Spack, url_buildcache.py: blobs/<algorithm>/<first two>/<hex>)."""
@@ -76,7 +77,7 @@ class DiskMirror:
             raw = path.read_bytes()
             blobs = parse_blob_records(raw)
             tarball, spec_file = find_blob(blobs, TARBALL), find_blob(blobs, SPEC)
-            spec = parse_spec(parse_json(self._read_spec(spec_file), "a spec file"))
+            spec = parse_spec(parse_json(self._read_spec(spec_file), "a spec file"), self._pool)
             if (spec.root.hash, spec.root.name) != (name.hash, name.name):
                 raise FormatError(f"it holds {spec.label}, which is not what its name says")
         except (OSError, FormatError) as error:
@@ -167,7 +168,7 @@ class DiskMirror:
     def write_index(self) -> None:
         """Write Spack's index of what is here, so that stock Spack lists it by `file://`; damaged entries are left out."""
         whole = (entry for entry in self.entries(lambda _: None) if entry.spec.format == INDEXED_FORMAT)
-        added = ((entry.hash, node_lines({h: node.raw for h, node in entry.spec.nodes.items()})) for entry in whole)
+        added = ((entry.hash, entry.spec.lines()) for entry in whole)
         for path, data in index_files(change(Database(), added=added).data()):
             write_atomically(self.root / path, data)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from cachelib.model.catalog import Catalog, CatalogEntry
-from cachelib.model.database import Database, change, node_lines
+from cachelib.model.database import Database, change
 from cachelib.model.digest import Digest
 from cachelib.model.entry import SPEC, TARBALL
-from cachelib.model.oci import LAYER_GZIP, MANIFEST, Descriptor, spec_tag
+from cachelib.model.oci import LAYER_GZIP, MANIFEST, Descriptor, compact_json, spec_tag
 from cachelib.model.spec import dag_hash
 
 
@@ -112,7 +112,7 @@ def make_catalog(*dags: Sequence[dict[str, Any]], older: Sequence[dict[str, Any]
                 layers_size=size,
                 annotations={},
             )
-        brought = ((nodes[0]["hash"], node_lines({node["hash"]: node for node in nodes})) for nodes in group)
+        brought = ((nodes[0]["hash"], {node["hash"]: compact_json(node) for node in nodes}) for nodes in group)
         databases.append(change(Database(), added=brought))
     entries = {h: replace(entry, **about) for h, entry in sorted(entries.items())}
     return Catalog(entries=entries, database=databases[0], older=databases[1])

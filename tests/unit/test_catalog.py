@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachelib.model.catalog import WIDE_SHARDS, Catalog, CatalogEntry, by_shard, from_shard, shard_width, to_shards
-from cachelib.model.database import Database, change, index_files, node_lines, parse_database
+from cachelib.model.database import Database, change, index_files, parse_database
 from cachelib.model.digest import Digest
 from cachelib.model.entry import entry_name
 from cachelib.model.errors import FormatError
-from cachelib.model.oci import LAYER_GZIP, MANIFEST, Descriptor, spec_tag
+from cachelib.model.oci import LAYER_GZIP, MANIFEST, Descriptor, compact_json, spec_tag
 from cachelib.model.spec import parse_spec
 from tests.support.mirrors import make_catalog, make_node
 
@@ -38,7 +38,7 @@ OTHER = make_node("other", dependencies=[LIBRARY])
 
 
 def added(*dags: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, bytes]]]:
-    return [(nodes[0]["hash"], node_lines({node["hash"]: node for node in nodes})) for nodes in dags]
+    return [(nodes[0]["hash"], {node["hash"]: compact_json(node) for node in nodes}) for nodes in dags]
 
 
 def rows(database: Database) -> dict[str, tuple[str, int, bool]]:
