@@ -107,7 +107,7 @@ class NodePool:
     """Nodes that were parsed already, by their JSON: the DAGs of a cache share most of theirs. Safe to use from many threads."""
 
     #: So many nodes are remembered, then it begins anew: a pool is a help, not a store.
-    MOST = 20_000
+    MOST = 2_000
 
     def __init__(self) -> None:
         self._nodes: dict[bytes, Node] = {}

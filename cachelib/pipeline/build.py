@@ -19,6 +19,7 @@ from cachelib.pipeline.concretize import concretize
 from cachelib.pipeline.install import prepare_spack
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building, reports
+from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reports import Report
 from cachelib.steps.targets import choose_target
 from cachelib.tools import git
@@ -167,6 +168,14 @@ def _write_mirror(ws: Workspace, ready: _Ready, lock: building.Lock, described: 
             ready.env, mirror.root, missing, jobs=os.cpu_count() or 1,
             on_line=lambda line: ws.progress.advance(line.split(pushed)[-1]) if pushed in line else None,
         )  # fmt: skip
+        ws.progress.finish()
+        # What a tarball holds is found out once, here, where cores are at hand: a push then only sends it.
+        ws.progress.start("look into the tarballs", len(missing))
+        new = (mirror.entry(name) for name in mirror.names(lambda _: None) if name.hash in missing)
+        with workers(os.cpu_count() or 1) as pool:
+            for entry, found in in_order(pool, lambda entry: mirror.inspect_tarball(entry.tarball), new):
+                found.result()
+                ws.progress.advance(entry.label)
         ws.progress.finish()
     mirror.write_index()
     return len(missing)

@@ -140,7 +140,7 @@ def _image(repository: Repository, pool: NodePool, right: set[bytes], tag: str) 
     spec, diff_ids = read_image_config(tag, config, pool)
     problems = []
     for node in spec.nodes.values():
-        if node.json not in right and not _hash_fits(node, spec.format):
+        if node.json not in right and not hash_fits(node, spec.format):
             problems.append(f"the DAG hash of {node.label} is not that of its contents")
         else:
             right.add(node.json)  # DAGs share most of their nodes: each is recomputed once
@@ -168,7 +168,8 @@ def _image(repository: Repository, pool: NodePool, right: set[bytes], tag: str) 
     )
 
 
-def _hash_fits(node: Node, spec_format: int) -> bool:
+def hash_fits(node: Node, spec_format: int) -> bool:
+    """Whether a node's DAG hash is that of its JSON, as far as the hash covers it."""
     # An external's hash, and that of a spliced node, do not cover the JSON that stands here.
     return node.external or spec_format < 4 or "build_spec" in (raw := node.raw) or dag_hash(raw) == node.hash
 

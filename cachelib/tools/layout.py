@@ -37,7 +37,7 @@ class LayoutRepository:
         self._pending: dict[str, dict[str, Any]] = {}
         self._removed: dict[str, Digest] = {}
         self._flushed = 0.0
-        self._known: tuple[tuple[int, int, int], dict[str, Any]] | None = None
+        self._known: tuple[tuple[int, int, int], dict[str, Any], dict[str, dict[str, Any]]] | None = None
 
     @property
     def name(self) -> str:
@@ -47,14 +47,14 @@ class LayoutRepository:
     def tags(self) -> frozenset[str]:
         """All tags, those of this process's unwritten pushes too."""
         with self._lock:
-            return frozenset(self._named(self._index()))
+            return frozenset(self._named())
 
     def manifest(self, reference: str) -> RawManifest | None:
         """The manifest of a tag or digest, or nothing where there is none."""
         if reference.startswith("sha256:"):
             return self._manifest_by_digest(Digest.parse(reference), "")
         with self._lock:
-            descriptor = self._named(self._index()).get(check_tag(reference))
+            descriptor = self._descriptor(check_tag(reference))
         if descriptor is None:
             return None
         expected = Descriptor.parse(descriptor)
@@ -137,8 +137,7 @@ class LayoutRepository:
                     broken = [tag for tag, item in self._pending.items() if not self._is_whole(Descriptor.parse(item))]
                     for tag in broken:
                         del self._pending[tag]
-                    index = self._index()
-                    named = self._named(index)
+                    index, named = self._index(), self._named()
                     unnamed = [item for item in index["manifests"] if isinstance(item, dict) and not _tag_of(item)]
                     index = {**index, "manifests": unnamed + [named[tag] for tag in sorted(named)]}
                     write_atomically(self._root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
@@ -153,7 +152,7 @@ class LayoutRepository:
     def delete(self, tag: str, digest: Digest, *, since: float) -> bool:
         """Take a tag away, unless it was pushed anew; its blobs go with the next sweep."""
         with self._lock:
-            found = self._named(self._index()).get(tag)
+            found = self._descriptor(tag)
             if found is None:
                 return True
             path = self._blob_path(digest)
@@ -220,13 +219,9 @@ class LayoutRepository:
             return False
         return all(self._blob_path(part.digest).is_file() for part in _parts(parse_json(raw.data, "a manifest")))
 
-    def _named(self, index: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """The tags as they are and as they are about to be."""
-        named = self._tagged(index)
-        for tag, digest in self._removed.items():
-            if tag in named and named[tag].get("digest") == str(digest):
-                del named[tag]
-        return named | self._pending
+    def _named(self) -> dict[str, dict[str, Any]]:
+        """All tags as they are and as they are about to be."""
+        return {tag: item for tag in (*self._tagged(), *self._pending) if (item := self._descriptor(tag)) is not None}
 
     def _manifest_by_digest(self, digest: Digest, media_type: str) -> RawManifest | None:
         try:
@@ -252,6 +247,7 @@ class LayoutRepository:
                 return self._known[1]
             index = parse_json(path.read_bytes(), "index.json")
         except FileNotFoundError:
+            self._known = None
             if (self._root / "blobs").exists() and (self._root / "oci-layout").exists():
                 raise RegistryError(f"{self.name}: index.json is gone, and its tags with it", hint="push again from a mirror") from None
             return {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": []}
@@ -259,12 +255,19 @@ class LayoutRepository:
             raise RegistryError(f"{self.name}: index.json is damaged: {error}", hint="delete it and push again") from None
         if not isinstance(index.get("manifests"), list):
             raise RegistryError(f"{self.name}: index.json lists no manifests", hint="delete it and push again")
-        self._known = (stamp, index)
+        tagged = {tag: item for item in index["manifests"] if isinstance(item, dict) and is_tag(tag := _tag_of(item))}
+        self._known = (stamp, index, tagged)
         return index
 
-    @staticmethod
-    def _tagged(index: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        return {tag: item for item in index["manifests"] if isinstance(item, dict) and is_tag(tag := _tag_of(item))}
+    def _tagged(self) -> dict[str, dict[str, Any]]:
+        """The tags of index.json, found out once for each state of the file."""
+        self._index()
+        return self._known[2] if self._known else {}
+
+    def _descriptor(self, tag: str) -> dict[str, Any] | None:
+        """What a tag names, as it is or as it is about to be."""
+        found = self._pending.get(tag) or self._tagged().get(tag)
+        return None if found and tag not in self._pending and found.get("digest") == str(self._removed.get(tag)) else found
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
