@@ -62,6 +62,20 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def stress(session: nox.Session) -> None:
+    """Kill, crowd and corrupt: the tests that take minutes."""
+    locked(session, "tests")
+    session.run("pytest", *(session.posargs or ["tests/stress"]))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against real Spack and the bare wire (nox -s bench -- --help); writes docs/explanation/performance.md with --docs."""
+    locked(session, "tests")
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types, and who imports whom."""
     locked(session, "dev")

@@ -19,6 +19,8 @@ from cachelib.model.errors import FormatError
 from cachelib.model.spec import parse_node
 
 DATABASE_VERSION = "8"
+#: Where a v3 mirror names its index.
+INDEX_MANIFEST = PurePosixPath("v3/manifests/index/index.manifest.json")
 
 _HEAD = b'{"database":{"version":"%s","installs":{' % DATABASE_VERSION.encode()
 _TAIL = b"\n}}}"
@@ -150,4 +152,4 @@ def index_files(data: bytes) -> Iterator[tuple[PurePosixPath, bytes]]:
     yield PurePosixPath("blobs/sha256", blob.digest.hex[:2], blob.digest.hex), data
     yield PurePosixPath("v3/layout.json"), json.dumps({"signing": "gpg"}).encode()
     # One token a line, as Spack writes it: gpg cuts longer lines.
-    yield PurePosixPath("v3/manifests/index/index.manifest.json"), json.dumps(manifest, indent=0, separators=(",", ":")).encode()
+    yield INDEX_MANIFEST, json.dumps(manifest, indent=0, separators=(",", ":")).encode()

@@ -95,6 +95,9 @@ class Mirror(Protocol):
     def put_entry(self, path: PurePosixPath, raw: bytes) -> None:
         """Write the manifest of an entry, whose blobs are there: now it can be seen."""
 
+    def is_indexed(self) -> bool:
+        """Whether Spack's index names what is there, and nothing else."""
+
     def write_index(self) -> None:
         """Write Spack's index of what is there."""
 

@@ -43,7 +43,6 @@ class Node:
     os: str
     target: str
     external: bool
-    parameters: Mapping[str, Any]
     dependencies: tuple[Edge, ...]
     json: bytes
 
@@ -51,6 +50,12 @@ class Node:
     def raw(self) -> dict[str, Any]:
         """The JSON as an object, made anew each time: ten thousand of them at once would be a matter of memory."""
         found: dict[str, Any] = json.loads(self.json)
+        return found
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Variants and flags, out of the JSON."""
+        found: dict[str, Any] = self.raw.get("parameters", {})
         return found
 
     @property
@@ -157,6 +162,7 @@ def parse_node(raw: object) -> Node:
     if ".." in version or "//" in version:
         raise FormatError(f"the version of {name} climbs out of its folder: {version!r}")
     arch = _mapping(node.get("arch"), f"`arch` of {name}")
+    _mapping(node.get("parameters", {}), f"`parameters` of {name}")
     target = arch.get("target", "")
     if "compiler" in node:
         compiler = _mapping(node["compiler"], f"`compiler` of {name}")
@@ -171,7 +177,6 @@ def parse_node(raw: object) -> Node:
         os=_plain(arch.get("platform_os", ""), f"os of {name}"),
         target=_plain(target.get("name", "") if isinstance(target, dict) else target, f"target of {name}"),
         external=node.get("external") is not None,
-        parameters=_mapping(node.get("parameters", {}), f"`parameters` of {name}"),
         dependencies=tuple(_edges(node, name)),
         json=json.dumps(node, separators=(",", ":")).encode(),
     )

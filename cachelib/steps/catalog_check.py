@@ -14,7 +14,8 @@ from cachelib.model.ports import Repository
 from cachelib.steps import artifacts
 
 _INDEX, _FULL = "run `inv index`", "run `inv index --full`"
-Images = Mapping[str, tuple[CatalogEntry, Mapping[str, bytes]]]
+#: By tag, the images that were read: what the catalog should tell of each, and the nodes of its DAG by DAG hash.
+Images = Mapping[str, tuple[CatalogEntry, Sequence[tuple[str, bytes]]]]
 
 
 def check_catalog(repository: Repository, tags: Sequence[str], images: Images, *, complete: bool) -> Iterator[Finding]:
@@ -25,17 +26,20 @@ def check_catalog(repository: Repository, tags: Sequence[str], images: Images, *
             yield _finding("catalog", f"it is missing: nothing tells of {len(tags)} images", _INDEX)
             return
         _read_config(repository, CATALOG_TAG)
-        entries, wrong = _entries(repository, held.root)
+        told, listed, wrong = _shards(repository, held.root, images)
         database = artifacts.read_database(repository, held.root.database, mixed=held.root.mixed)
         older = artifacts.read_database(repository, held.root.older, mixed=held.root.mixed)
     except CacheError as error:
         yield _finding("catalog", error.message, _FULL)
         return
     yield from wrong
-    yield from _against_images(entries, tags, images, complete=complete)
+    for tag in sorted(images.keys() - told):
+        yield _finding("catalog", f"it lacks {tag}", _INDEX)
+    for tag in sorted(told - set(tags)):
+        yield _finding("catalog", f"it names {tag}, which is not there", _INDEX)
     if complete:
         yield from _nodes(database, older, images, mixed=held.root.mixed)
-    elif database.present() != {entry.hash for entry in entries.values() if entry.indexed}:
+    elif database.present() != listed:
         yield _finding("catalog", "its nodes are not those of its entries", _FULL)
     yield from _index(repository, held.root)
 
@@ -44,34 +48,30 @@ def _finding(where: str, problem: str, remedy: str) -> Finding:
     return Finding(where=where, problem=problem, remedy=remedy, mendable=True)
 
 
-def _entries(repository: Repository, root: CatalogRoot) -> tuple[dict[str, CatalogEntry], list[Finding]]:
-    entries: dict[str, CatalogEntry] = {}
+def _shards(repository: Repository, root: CatalogRoot, images: Images) -> tuple[set[str], set[str], list[Finding]]:
+    """The tags that the catalog tells of, the DAG hashes that Spack's index should have, and what is wrong; a shard at a time."""
+    told: set[str] = set()
+    listed: set[str] = set()
     wrong = []
     for key, part in root.shards.items():
-        found = artifacts.read_shards(repository, root, [key], jobs=1)
-        stale = any(entry.stale for entry in found.values())
-        told = (part.tags, part.count) if not stale else (tags_digest(entry.tag for entry in found.values()), len(found))
-        if told != (tags_digest(entry.tag for entry in found.values()), len(found)) or not all(h.startswith(key) for h in found):
+        entries = artifacts.read_shards(repository, root, [key], jobs=1)
+        stale = any(entry.stale for entry in entries.values())
+        right = (tags_digest(entry.tag for entry in entries.values()), len(entries))
+        if ((part.tags, part.count) != right and not stale) or not all(h.startswith(key) for h in entries):
             wrong.append(_finding("catalog", f"shard {key} does not hold what its manifest says", _FULL))
-        entries |= found
-    return entries, wrong
-
-
-def _against_images(entries: Mapping[str, CatalogEntry], tags: Sequence[str], images: Images, *, complete: bool) -> Iterator[Finding]:
-    told = {entry.tag: entry for entry in entries.values()}
-    for tag in sorted((images.keys() if complete else {*images}) - told.keys()):
-        yield _finding("catalog", f"it lacks {tag}", _INDEX)
-    for tag in sorted(told.keys() - set(tags)):
-        yield _finding("catalog", f"it names {tag}, which is not there", _INDEX)
-    for tag, (entry, _) in images.items():
-        if tag in told and replace(told[tag], stale=False) != entry:
-            yield _finding("catalog", f"it tells other things of {tag} than its image", _FULL)
+        for h, entry in entries.items():
+            told.add(entry.tag)
+            if entry.indexed:
+                listed.add(h)
+            if entry.tag in images and replace(entry, stale=False) != images[entry.tag][0]:
+                wrong.append(_finding("catalog", f"it tells other things of {entry.tag} than its image", _FULL))
+    return told, listed, wrong
 
 
 def _nodes(database: Database, older: Database, images: Images, *, mixed: bool) -> Iterator[Finding]:
     for name, held, indexed in (("Spack's index", database, True), ("the nodes of older formats", older, False)):
-        made = change(Database(mixed=mixed), added=((e.hash, nodes) for e, nodes in images.values() if e.indexed is indexed))
-        if made.data() != held.data():
+        made = change(Database(mixed=mixed), added=((e.hash, dict(nodes)) for e, nodes in images.values() if e.indexed is indexed))
+        if made.lines != held.lines:
             yield _finding("catalog", f"{name} is not made of the images that are there", _FULL)
 
 

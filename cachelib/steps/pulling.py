@@ -103,7 +103,8 @@ def pull(plan: PullPlan, repository: Repository, mirror: Mirror, *, jobs: int, p
                     progress.advance(f"failed {item.label}")
     finally:
         progress.finish()
-        if any(isinstance(outcome, Pulled) for outcome in outcomes.values()):
+        # A run that was killed may have written the last entry and not the index.
+        if not mirror.is_indexed():
             mirror.write_index()
     return outcomes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
@@ -107,6 +107,7 @@ class _Push:
     """What every worker of a push needs to know."""
 
     mirror: Mirror
+    names: Mapping[str, EntryName]
     repository: Repository
     bases: Mapping[str, BaseImage]
     labels: Mapping[str, str]
@@ -131,7 +132,8 @@ def push(
         if not item.send
     }
     sending = plan.to_send()
-    shared = _Push(mirror=mirror, repository=repository, bases=bases, labels=labels, force=plan.force, progress=progress)
+    names = {item.entry.hash: item.entry for item in plan.items}
+    shared = _Push(mirror=mirror, names=names, repository=repository, bases=bases, labels=labels, force=plan.force, progress=progress)
     with workers(jobs) as pool:
         layers = _published_layers(plan, repository, pool, jobs)
         progress.start(f"push to {repository.name}", len(sending))
@@ -223,7 +225,10 @@ def _send_image(item: PushItem, layers: Mapping[str, _LayerFuture], shared: _Pus
     entry, repository = shared.mirror.entry(item.entry), shared.repository
     base = shared.bases.get(item.platform, BaseImage())
     record = shared.mirror.record(entry.hash)
-    chain = [layer for need in item.closure if (layer := _layer(need, item, layers, shared.progress)) is not None]
+    found = [(need, layer) for need in item.closure if (layer := _layer(need, item, layers, shared.progress)) is not None]
+    needs, chain = [need for need, _ in found], [layer for _, layer in found]
+    if record is None or not record.environment:
+        chain = [_informed(layer, need.hash, shared) for layer, need in zip(chain, needs, strict=True)]
     _, sent = layers[entry.hash].result()
     annotations = make_annotations(entry, record, base, shared.labels)
     with shared.mirror.open_blob(entry.spec_file.digest) as file:
@@ -232,6 +237,18 @@ def _send_image(item: PushItem, layers: Mapping[str, _LayerFuture], shared: _Pus
     sent += repository.put_blob(descriptor, lambda: io.BytesIO(config), replace=shared.force)
     repository.put_manifest(manifest, item.entry.tag)
     return Pushed(reference=f"{repository.name}:{item.entry.tag}", digest=str(manifest.digest), sent=sent + len(manifest.data))
+
+
+def _informed(layer: Layer, dag_hash: str, shared: _Push) -> Layer:
+    """The layer with what lies in it, where the mirror can tell: an image is the same whether its layers are new or were there."""
+    name = shared.names.get(dag_hash)
+    if layer.info is not None or name is None:
+        return layer
+    try:
+        tarball = shared.mirror.entry(name).tarball
+        return replace(layer, info=shared.mirror.inspect_tarball(tarball)) if tarball.digest == layer.digest else layer
+    except MirrorError:
+        return layer
 
 
 def _layer(need: Need, item: PushItem, layers: Mapping[str, _LayerFuture], progress: Progress) -> Layer | None:

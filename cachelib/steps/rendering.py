@@ -24,6 +24,10 @@ API = PurePosixPath("api/v1")
 _OCI = "org.opencontainers.image."
 
 
+#: A dependency of a build as its page lists it: name, DAG hash, whether it is published, and the path of its page.
+Dependency = tuple[str, str, bool, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteImage:
     """One image of the cache: its name, where Spack finds it, and what it holds."""
@@ -56,7 +60,7 @@ class Build:
     created: str
     seconds: float | None
     run: str
-    dependencies: tuple[tuple[str, str, bool, str], ...]
+    dependencies: tuple[Dependency, ...]
 
     def json(self) -> dict[str, Any]:
         """The build as the API tells it."""
@@ -180,9 +184,10 @@ def _json(data: Mapping[str, Any]) -> bytes:
 def _packages(images: tuple[SiteImage, ...]) -> tuple[Package, ...]:
     by_name: dict[str, list[tuple[Build, CatalogEntry]]] = {}
     for image in images:
+        shared: dict[str, Dependency] = {}  # builds share most of their dependencies: each is held once
         for entry in image.catalog.entries.values():
             spec = image.catalog.spec(entry.hash)
-            by_name.setdefault(spec.root.name, []).append((_build(image, entry, spec), entry))
+            by_name.setdefault(spec.root.name, []).append((_build(image, entry, spec, shared), entry))
     return tuple(_package(name, found) for name, found in sorted(by_name.items()))
 
 
@@ -200,7 +205,7 @@ def _package(name: str, found: list[tuple[Build, CatalogEntry]]) -> Package:
     )
 
 
-def _build(image: SiteImage, entry: CatalogEntry, spec: ConcreteSpec) -> Build:
+def _build(image: SiteImage, entry: CatalogEntry, spec: ConcreteSpec, shared: dict[str, Dependency]) -> Build:
     root, about = spec.root, entry.annotations
     line = format_node(root.raw)
     return Build(
@@ -222,11 +227,13 @@ def _build(image: SiteImage, entry: CatalogEntry, spec: ConcreteSpec) -> Build:
         created=about.get(f"{_OCI}created", ""),
         seconds=_seconds(about.get(f"{PREFIX}build.seconds", "")),
         run=_web(about.get(f"{PREFIX}build.run", "")),
-        dependencies=tuple(_dependency(node, image.catalog) for node in spec.runtime_closure()[:-1]),
+        dependencies=tuple(
+            shared.get(node.hash) or shared.setdefault(node.hash, _dependency(node, image.catalog)) for node in spec.runtime_closure()[:-1]
+        ),
     )
 
 
-def _dependency(node: Node, catalog: Catalog) -> tuple[str, str, bool, str]:
+def _dependency(node: Node, catalog: Catalog) -> Dependency:
     return node.name, node.hash, node.hash in catalog.entries, page_path(node.name)
 
 

@@ -64,7 +64,7 @@ class _Image:
     layers: tuple[Descriptor, ...]
     diff_ids: tuple[Digest, ...]
     closure: tuple[tuple[str, str], ...]
-    nodes: Mapping[str, bytes]
+    nodes: tuple[tuple[str, bytes], ...]
     problems: tuple[str, ...]
 
 
@@ -108,7 +108,7 @@ def _images(repository: Repository, tags: Sequence[str], jobs: int, progress: Pr
     findings: list[Finding] = []
     # Images share most of their layers and nodes: each is held once.
     layers: dict[tuple[str, Digest, int], Descriptor] = {}
-    nodes: dict[bytes, bytes] = {}
+    nodes: dict[tuple[str, bytes], tuple[str, bytes]] = {}
     names: dict[tuple[str, str], tuple[str, str]] = {}
     progress.start(f"verify images of {repository.name}", len(tags))
     with workers(jobs) as pool:
@@ -118,7 +118,7 @@ def _images(repository: Repository, tags: Sequence[str], jobs: int, progress: Pr
                 images[tag] = replace(
                     image,
                     layers=tuple(layers.setdefault((layer.media_type, layer.digest, layer.size), layer) for layer in image.layers),
-                    nodes={h: nodes.setdefault(node, node) for h, node in image.nodes.items()},
+                    nodes=tuple(nodes.setdefault(pair, pair) for pair in image.nodes),
                     closure=tuple(names.setdefault(pair, pair) for pair in image.closure),
                 )
                 findings += [Finding(where=tag, problem=problem, remedy=_PUSH) for problem in image.problems]
@@ -163,7 +163,7 @@ def _image(repository: Repository, pool: NodePool, right: set[bytes], tag: str) 
         layers=manifest.layers,
         diff_ids=diff_ids,
         closure=tuple((node.hash, node.label) for node in spec.runtime_closure()),
-        nodes=spec.lines(),
+        nodes=tuple(spec.lines().items()),
         problems=tuple(problems),
     )
 

@@ -15,9 +15,10 @@ from urllib.parse import quote
 from isal import igzip
 
 from cachelib.model.catalog import INDEXED_FORMAT
-from cachelib.model.database import Database, change, index_files
+from cachelib.model.database import INDEX_MANIFEST, Database, change, index_files, parse_database
 from cachelib.model.digest import Digest
 from cachelib.model.entry import (
+    DATABASE,
     ENTRY_SUFFIX,
     SPEC,
     TARBALL,
@@ -164,6 +165,15 @@ class DiskMirror:
     def sweep(self, *, before: float) -> int:
         """Delete what writers left that were killed before a moment; return the bytes."""
         return sweep(self.root / "blobs", before=before) + sweep(self.root / "v3", before=before)
+
+    def is_indexed(self) -> bool:
+        """Whether Spack's index names the entries that are here, and nothing else."""
+        try:
+            manifest = (self.root / INDEX_MANIFEST).read_bytes()
+            data = self.blob_path(find_blob(parse_blob_records(manifest), DATABASE).digest).read_bytes()
+            return parse_database(data).present() == {name.hash for name in self.names(lambda _: None)}
+        except (OSError, FormatError):
+            return False
 
     def write_index(self) -> None:
         """Write Spack's index of what is here, so that stock Spack lists it by `file://`; damaged entries are left out."""
