@@ -15,7 +15,6 @@ from cachelib.pipeline.workspace import JOBS, PROJECT, Workspace, check_jobs
 from cachelib.steps import artifacts, bases, indexing, pushing, registry_reports, rendering, reports
 from cachelib.steps.reports import Report
 from cachelib.tools.site import serving, write_site
-from cachelib.tools.templates import JinjaTemplates
 
 
 def push(ws: Workspace, to: str = "", *, force: bool = False, dry_run: bool = False, jobs: int = JOBS) -> Report:
@@ -43,6 +42,9 @@ def _index(ws: Workspace, location: Location, full: bool, jobs: int) -> Report:
 
 def render(ws: Workspace, to: str = "", out: str = "") -> Report:
     """Render website and API from the catalogs."""
+    # Templates take a tenth of a second to load, and no other task needs them.
+    from cachelib.tools.templates import JinjaTemplates
+
     images, indexed = [], []
     for image in ws.images():
         location = ws.location(to).child(image)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import oras.auth.utils
@@ -24,7 +24,7 @@ from cachelib.model.oci import RegistryLocation
 from cachelib.model.text import printable
 from cachelib.tools.answers import cause_of, error_of, plain_url, settle
 from cachelib.tools.credentials import Credentials
-from cachelib.tools.files import BLOCK
+from cachelib.tools.files import BLOCK, read_blocks
 from cachelib.tools.pacer import Pacer
 
 #: The longest that a registry's Retry-After is followed (seconds).
@@ -38,12 +38,19 @@ _FINAL = (
 )  # fmt: skip
 
 
-class Body(Protocol):
-    """A body that knows its length and can be iterated again: requests streams what has no `read`."""
+class FileBody:
+    """A body that knows its length and can be sent again: requests streams what can be iterated and has no `read`."""
 
-    def __len__(self) -> int: ...
+    def __init__(self, open_blob: Callable[[], IO[bytes]], size: int) -> None:
+        self._open = open_blob
+        self._size = size
 
-    def __iter__(self) -> Iterator[bytes]: ...
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._open() as file:
+            yield from read_blocks(file)
 
 
 class OrasClient(oras.provider.Registry):  # type: ignore[misc]
@@ -70,7 +77,7 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | Body | None = None,
+        body: bytes | FileBody | None = None,
         stream: bool = False,
         absent: bool = False,
         expect: tuple[int, ...] = (200,),

@@ -24,20 +24,26 @@ class Pacer:
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
         self._next = 0.0
+        self._holds = 0
 
     def wait(self) -> None:
-        """Wait for the next moment; none is handed out twice."""
-        with self._lock:
-            now = self._clock()
-            start = max(now, self._next)
-            # Without a limit only a hold makes anybody wait.
-            self._next = start + self._interval if self._interval else self._next
-        if start > now:
-            self._sleep(start - now)
+        """Wait for the next moment; none is handed out twice, and none that was handed out before a hold counts after it."""
+        while True:
+            with self._lock:
+                now, holds = self._clock(), self._holds
+                start = max(now, self._next)
+                # Without a limit only a hold makes anybody wait.
+                self._next = start + self._interval if self._interval else self._next
+            if start > now:
+                self._sleep(start - now)
+            with self._lock:
+                if holds == self._holds:
+                    return
 
     def hold(self, seconds: float) -> None:
         """Have everybody wait so long: the registry asked one for it and meant all."""
         with self._lock:
+            self._holds += 1
             self._next = max(self._next, self._clock() + seconds)
 
 

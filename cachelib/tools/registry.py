@@ -18,8 +18,7 @@ from cachelib.model.oci import MANIFEST_LIMIT, MANIFEST_TYPES, Descriptor, RawMa
 from cachelib.model.outcome import Swept
 from cachelib.tools.answers import plain_url
 from cachelib.tools.credentials import Credentials
-from cachelib.tools.files import read_blocks
-from cachelib.tools.oras_client import LONGEST_ASKED, OrasClient
+from cachelib.tools.oras_client import LONGEST_ASKED, FileBody, OrasClient
 from cachelib.tools.pacer import Pacer
 
 T = TypeVar("T")
@@ -131,7 +130,7 @@ class RegistryRepository:
 
     def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False) -> int:
         """Send a blob unless it is there: POST, then one PUT (chunks are slow, and ghcr.io takes none over 4 MiB)."""
-        body = _Body(open_blob, descriptor.size)
+        body = FileBody(open_blob, descriptor.size)
 
         def put() -> int:
             # Each try asks again: the last one may have arrived although its answer didn't.
@@ -179,9 +178,18 @@ class RegistryRepository:
     def put_manifest(self, manifest: RawManifest, tag: str | None) -> None:
         """Store a manifest, by its tag or by its digest alone."""
         url = f"{self._base}/manifests/{check_tag(tag) if tag else manifest.digest}"
-        response = self._retry(
-            lambda: self._client.send("PUT", url, headers={"Content-Type": manifest.media_type}, body=manifest.data, expect=(201,))
-        )
+
+        def put() -> requests.Response:
+            try:
+                sent = self._client.send("PUT", url, headers={"Content-Type": manifest.media_type}, body=manifest.data, expect=(201,))
+            except RegistryError as error:
+                # The bytes are right, being at hand: it is the registry that mixed up two that put the same at once.
+                error.temporary = error.temporary or error.code == "DIGEST_INVALID"
+                raise
+            found: requests.Response = sent
+            return found
+
+        response = self._retry(put)
         stored = response.headers.get("Docker-Content-Digest", "")
         if stored.startswith("sha256:") and stored != str(manifest.digest):
             raise RegistryError(f"{self.name}: the registry stored {manifest.digest} as {stored}")
@@ -262,21 +270,6 @@ class RegistryRepository:
         if elsewhere:
             raise RegistryError(f"{self.name}: the next page of the tag list is on another host: {plain_url(url)}")
         return url
-
-
-class _Body:
-    """A body that knows its length and can be sent again: requests streams what can be iterated and has no `read`."""
-
-    def __init__(self, open_blob: Callable[[], IO[bytes]], size: int) -> None:
-        self._open = open_blob
-        self._size = size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __iter__(self) -> Iterator[bytes]:
-        with self._open() as file:
-            yield from read_blocks(file)
 
 
 _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)

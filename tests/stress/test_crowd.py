@@ -14,7 +14,7 @@ from cachelib.steps.verifying import verify
 from tests.conftest import need
 from tests.stress.worker import open_repository
 from tests.support.docker_registry import running
-from tests.support.faults import FaultPlan
+from tests.support.faults import TEMPORARY, FaultPlan, Kind
 from tests.support.mirrors import add_entry
 from tests.support.proxy import fault_proxy
 from tests.support.quiet import QuietProgress
@@ -33,13 +33,10 @@ def crowd(mirrors: Sequence[Path], url: str, stop: Path) -> None:
 
     indexers = [start("index", str(stop)) for _ in range(INDEXERS)]
     pushers = [start("push", str(mirror)) for mirror in mirrors]
-    for process in pushers:
-        said, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, said
+    failed = [said for process in pushers if (said := process.communicate(timeout=600)[0]) or process.returncode]
     stop.touch()
-    for process in indexers:
-        said, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, said
+    failed += [said for process in indexers if (said := process.communicate(timeout=600)[0]) or process.returncode]
+    assert failed == []
 
 
 def some_mirrors(folder: Path) -> tuple[list[Path], set[str]]:
@@ -73,7 +70,9 @@ def nothing_is_lost(url: str, tags: set[str]) -> None:
 def test_a_crowd_at_a_registry(tmp_path: Path) -> None:
     need("docker-registry")
     mirrors, tags = some_mirrors(tmp_path)
-    plan = FaultPlan(share=0.2, seed=1)
+    # Tests of one client have these two: a token that is taken back from all eighteen at once, and a limit that asks for a minute.
+    kinds = tuple(kind for kind in TEMPORARY if kind not in (Kind.EXPIRED, Kind.SECONDARY_LIMIT))
+    plan = FaultPlan(share=0.2, seed=1, kinds=kinds)
     with running(tmp_path) as server, fault_proxy(server.host, plan) as proxy:
         crowd(mirrors, f"oci+http://{proxy.host}/a/b", tmp_path / "stop")
         assert sum(plan.met.values()) > 0.15 * len(proxy.requests)
