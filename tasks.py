@@ -18,9 +18,19 @@ from cachelib.steps.reports import Report, error_text
 CONFIG = "the settings file (default: cache.yaml)"
 STACK = "stack of cache.yaml (default: its first)"
 SPACK = "root of a Spack to use instead of the pinned one (default: $SPACK_ROOT)"
-JSON = "write what became of each item to this file, as JSON (- is standard output)"
+JSON = "write what became of each item to this file, as JSON"
 JOBS = "requests at once"
 TO = "oci://HOST/NAME or oci-layout:DIR instead of cache.yaml's registry; image names are appended"
+
+
+def trouble(json: str, task: str, error: CacheError) -> str:
+    """Write the report of an error; what goes wrong with that is one more line."""
+    try:
+        if json:
+            pipeline.write_report(json, task, None, error)
+    except OSError as problem:
+        return f"\nerror: the report can't be written: {problem}"
+    return ""
 
 
 def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
@@ -34,9 +44,7 @@ def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
             if json:
                 pipeline.write_report(json, function.__name__, report)
         except CacheError as error:
-            if json:
-                pipeline.write_report(json, function.__name__, None, error)
-            raise Exit(error_text(error), code=error.exit_code) from None
+            raise Exit(error_text(error) + trouble(json, function.__name__, error), code=error.exit_code) from None
         except OSError as error:
             raise Exit(f"error: {error}\n  hint: is the disk full, or a folder not yours?", code=1) from None
         except KeyboardInterrupt:

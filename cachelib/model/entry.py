@@ -18,6 +18,8 @@ ENTRY_SUFFIX = ".spec.manifest.json"
 # Spack, buildcache_migrate/url_buildcache.py: media types of an entry's blobs.
 TARBALL = "application/vnd.spack.install.v2.tar+gzip"
 SPEC = "application/vnd.spack.spec.v5+json"
+#: A spec file of more than this (bytes) is no spec file; a gzip bomb is stopped here. Real ones are under 100 KB.
+SPEC_LIMIT = 64 * 1024 * 1024
 DATABASE = "application/vnd.spack.db.v8+json"
 
 # A signed entry is the JSON inside a clear-signed message (RFC 9580, 7: Cleartext Signature Framework).

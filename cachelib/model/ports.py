@@ -86,8 +86,8 @@ class Mirror(Protocol):
     def open_blob(self, digest: Digest) -> IO[bytes]:
         """Open a blob for reading."""
 
-    def has_blob(self, blob: BlobRecord) -> bool:
-        """Whether a blob is there in its whole length."""
+    def has_blob(self, blob: BlobRecord, *, whole: bool = False) -> bool:
+        """Whether a blob is there in its whole length; with `whole`, read and found right."""
 
     def put_blob(self, blob: BlobRecord, pieces: Iterable[bytes]) -> None:
         """Write a blob; raises MirrorError, and leaves nothing, where the pieces are not what the record says."""

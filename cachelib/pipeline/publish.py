@@ -12,7 +12,7 @@ from cachelib.model.image import BaseImage
 from cachelib.model.oci import CATALOG_TAG, Location, RegistryLocation, parse_image
 from cachelib.model.ports import Repository
 from cachelib.pipeline.workspace import JOBS, PROJECT, Workspace, check_jobs
-from cachelib.steps import artifacts, bases, indexing, pushing, registry_reports, rendering, reports
+from cachelib.steps import artifacts, bases, indexing, pushing, registry_reports, rendering, reports, staleness
 from cachelib.steps.reports import Report
 from cachelib.tools.site import serving, write_site
 
@@ -72,14 +72,17 @@ def _push(ws: Workspace, image: str, stack: Stack, location: Location, force: bo
     mirror, repository = ws.mirror(image), ws.repository(location)
     damaged: list[MirrorError] = []
     plan = pushing.plan_push(mirror, repository.tags(), force=force, on_damage=damaged.append)
-    told = [Report(lines=tuple(reports.error_text(error).splitlines()), exit_code=error.exit_code) for error in damaged]
+    told = [reports.error_report(error) for error in damaged]
     if dry_run:
         return reports.join([*told, registry_reports.push_plan_report(plan, repository.name)])
     if force:
-        indexing.mark_stale(repository, frozenset(item.entry.tag for item in plan.to_send()), jobs=jobs)
+        staleness.mark_stale(repository, frozenset(item.entry.tag for item in plan.to_send()), jobs=jobs)
     outcomes = pushing.push(
         plan, mirror, repository, bases=_bases(ws, stack, plan, repository), labels=ws.labels(), jobs=jobs, progress=ws.progress
     )
+    if force:
+        # Once more: an index run in the middle of it read what was about to go.
+        staleness.mark_stale(repository, frozenset(item.entry.tag for item in plan.to_send()), jobs=jobs)
     labels = {item.entry.hash: item.entry.label for item in plan.items}
     return reports.join([*told, registry_reports.push_report(outcomes, labels, repository.name)])
 

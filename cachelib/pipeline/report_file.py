@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from cachelib.model.errors import CacheError
@@ -15,15 +14,11 @@ REPORT_VERSION = "1.0"
 
 
 def write_report(path: str, task: str, report: Report | None, error: CacheError | None = None) -> None:
-    """Write what became of a task as JSON; `-` is standard output."""
+    """Write what became of a task as JSON."""
     body = {
         "meta": {"report": REPORT_VERSION, "task": task},
         "exitCode": error.exit_code if error else report.exit_code if report else 0,
         "steps": list(report.data) if report else [],
         **({"error": {"message": error.message, "hint": error.hint}} if error else {}),
     }
-    text = json.dumps(body, indent=1) + "\n"
-    if path == "-":
-        sys.stdout.write(text)
-    else:
-        write_atomically(Path(path), text.encode())
+    write_atomically(Path(path), (json.dumps(body, indent=1) + "\n").encode())

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 
+from cachelib.model.digest import Digest
 from cachelib.model.errors import UsageError
 from cachelib.model.oci import Location
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
@@ -50,7 +51,8 @@ def verify(
 
 def _verify(ws: Workspace, image: str, location: Location, options: VerifyOptions) -> Report:
     repository = ws.repository(location)
-    journal = FileJournal(ws.var / "verify" / f"{image}.txt")
+    # What was right in one place says nothing of another.
+    journal = FileJournal(ws.var / "verify" / f"{image}-{Digest.of(str(location).encode()).hex[:12]}.txt")
     if not options.resume:
         journal.begin()
 

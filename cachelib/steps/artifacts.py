@@ -12,7 +12,7 @@ from typing import IO
 from cachelib.model.catalog import Catalog, CatalogEntry, CatalogRoot, ShardPart, from_shard
 from cachelib.model.database import Database, parse_database
 from cachelib.model.digest import Digest
-from cachelib.model.errors import CatalogError, FormatError, RegistryError
+from cachelib.model.errors import CacheError, CatalogError, FormatError, RegistryError
 from cachelib.model.oci import (
     CATALOG_TAG,
     CONFIG,
@@ -49,7 +49,10 @@ class Held:
 
 def read_root(repository: Repository) -> Held | None:
     """The catalog's manifest, or nothing where there is none; raise CacheError where it is damaged or another program's."""
-    raw = repository.manifest(CATALOG_TAG)
+    try:
+        raw = repository.manifest(CATALOG_TAG)
+    except RegistryError as error:
+        raise _unless_passing(error) from None
     if raw is None:
         return None
     manifest = ImageManifest.parse(raw)
@@ -115,9 +118,24 @@ def _whole(repository: Repository, blob: Descriptor) -> bytes:
     try:
         return repository.read_blob(blob)
     except RegistryError as error:
-        if error.temporary or error.status not in (0, 404):
-            raise
-        raise CatalogError(f"a part of the catalog can't be read: {error.message}", hint=_FULL) from None
+        raise _unless_passing(error) from None
+
+
+def _unless_passing(error: RegistryError) -> CacheError:
+    """The error itself where the registry is in trouble; where what it holds is damaged, one that says so."""
+    if error.temporary or error.status not in (0, 404):
+        return error
+    return CatalogError(f"a part of the catalog can't be read: {error.message}", hint=_FULL)
+
+
+def find_manifest(repository: Repository, tag: str) -> RawManifest | None:
+    """The manifest of one of our artifacts; one that is damaged is none, and is to be replaced."""
+    try:
+        return repository.manifest(tag)
+    except RegistryError as error:
+        if isinstance(_unless_passing(error), CatalogError):
+            return None
+        raise
 
 
 def squeeze(shards: Mapping[str, bytes], parts: Mapping[str, tuple[str, int]]) -> tuple[dict[str, ShardPart], dict[Digest, bytes]]:
@@ -170,7 +188,7 @@ def write_blobs(
 
 def write_manifest(repository: Repository, tag: str, manifest: RawManifest) -> bool:
     """Put one of the two manifests, unless it is there already."""
-    present = repository.manifest(tag)
+    present = find_manifest(repository, tag)
     if present is not None and present.data == manifest.data:
         return False
     repository.put_manifest(manifest, tag)
@@ -181,7 +199,7 @@ def write_manifest(repository: Repository, tag: str, manifest: RawManifest) -> b
 def is_written(repository: Repository, root: CatalogRoot) -> bool:
     """Whether catalog and Spack index are there as `root` says: another indexer may have written after us."""
     held = ((CATALOG_TAG, catalog_manifest(root)), (INDEX_TAG, index_manifest(root)))
-    found = ((repository.manifest(tag), manifest) for tag, manifest in held)
+    found = ((find_manifest(repository, tag), manifest) for tag, manifest in held)
     return all(present is not None and present.data == manifest.data for present, manifest in found)
 
 

@@ -80,7 +80,7 @@ def _index(repository: Repository, root: CatalogRoot) -> Iterator[Finding]:
         manifest = _read_config(repository, INDEX_TAG)
         if manifest is None:
             yield _finding(INDEX_TAG, "it is missing", _INDEX)
-        elif manifest.layers[0].digest != root.database.digest:
+        elif (manifest.layers[0].digest, manifest.layers[0].size) != (root.database.digest, root.database.size):
             yield _finding(INDEX_TAG, "it does not say what the catalog says", _INDEX)
     except (CacheError, LookupError) as error:
         yield _finding(INDEX_TAG, str(error), _FULL)

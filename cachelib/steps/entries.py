@@ -6,20 +6,23 @@ import base64
 import binascii
 import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from cachelib.model.digest import Digest
-from cachelib.model.entry import ENTRY_SUFFIX, LAYOUT_VERSION, SPEC, TARBALL, BlobRecord, find_blob, parse_blob_records
+from cachelib.model.entry import ENTRY_SUFFIX, LAYOUT_VERSION, SPEC, SPEC_LIMIT, TARBALL, BlobRecord, find_blob, parse_blob_records
 from cachelib.model.errors import FormatError
-from cachelib.model.oci import Descriptor
-from cachelib.model.spec import ConcreteSpec
+from cachelib.model.oci import Descriptor, parse_json
+from cachelib.model.spec import ConcreteSpec, parse_spec
 
 _KEY = "io.github.spack-build-cache.entry"
 # Spack, url_buildcache.py, LAYOUT_VERSION of the spec files that it writes into a v3 mirror.
 _SPEC_LAYOUT = 2
+# zlib, inflateInit2: 15 bits of window, and 16 for the header of gzip.
+_GZIP = 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ def keep_entry(raw: bytes, spec_file: bytes) -> dict[str, Any]:
     return {_KEY: {"manifest": base64.b64encode(raw).decode(), "spec": base64.b64encode(spec_file).decode()}}
 
 
-def kept_entry(config: Mapping[str, Any], tarball: Descriptor) -> KeptEntry | None:
+def kept_entry(config: Mapping[str, Any], tarball: Descriptor, spec: ConcreteSpec) -> KeptEntry | None:
     """The entry that a config holds, nothing where another program pushed the image; raise FormatError where it doesn't fit."""
     kept = config.get(_KEY)
     if kept is None:
@@ -52,7 +55,18 @@ def kept_entry(config: Mapping[str, Any], tarball: Descriptor) -> KeptEntry | No
         raise FormatError("its config holds the entry of another tarball")
     if (spec_blob.digest, spec_blob.size) != (Digest.of(spec_file), len(spec_file)):
         raise FormatError("its config holds an entry whose spec file is another")
+    if _read_spec(spec_file, spec_blob.compression).lines() != spec.lines():
+        raise FormatError("its config holds the entry of another spec")
     return KeptEntry(raw=raw, spec_file=spec_file, spec_blob=spec_blob, tarball=own)
+
+
+def _read_spec(spec_file: bytes, compression: str) -> ConcreteSpec:
+    inflater = zlib.decompressobj(_GZIP)
+    try:
+        text = inflater.decompress(spec_file, SPEC_LIMIT) if compression == "gzip" else spec_file
+    except zlib.error as error:
+        raise FormatError(f"its config holds an entry whose spec file is no gzip: {error}") from None
+    return parse_spec(parse_json(text, "the spec file of the entry in its config"))
 
 
 def make_entry(spec_json: Mapping[str, Any], tarball: Descriptor) -> KeptEntry:

@@ -7,9 +7,8 @@ last one to write has seen everything that any other had seen.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from sys import intern
 
 from cachelib.model.catalog import Catalog, CatalogEntry, CatalogRoot, by_shard, shard_width, tags_digest, to_shards
@@ -79,7 +78,11 @@ def read_catalog(repository: Repository, *, jobs: int, progress: Progress) -> tu
     """The catalog as the tags are now, without writing anything."""
     run = _Run(repository, {}, jobs, progress, frozenset())
     change_of = run.read(full=False)
-    kept = artifacts.load_catalog(repository, jobs=jobs) if change_of.base is not None else Catalog()
+    try:
+        kept = artifacts.load_catalog(repository, jobs=jobs) if change_of.base is not None else Catalog()
+    except (CatalogError, FormatError) as error:
+        run.aside(error)
+        change_of, kept = run.read(full=True), Catalog()
     entries = {h: entry for h, entry in kept.entries.items() if h not in change_of.gone}
     entries |= {entry.hash: entry for entry, _ in change_of.added}
     catalog = Catalog(
@@ -100,6 +103,7 @@ class _Change:
     entries: Mapping[str, CatalogEntry]
     added: tuple[tuple[CatalogEntry, Mapping[str, bytes]], ...]
     gone: Mapping[str, CatalogEntry]
+    renewed: bool
     warnings: tuple[Warned, ...]
 
     def indexed(self, count: int, *, written: bool) -> Indexed:
@@ -119,6 +123,7 @@ class _Run:
         self._repository, self._labels, self._jobs, self._progress, self._without = repository, labels, jobs, progress, without
         self._root: CatalogRoot | None = None
         self._pool = NodePool()
+        self._left_aside = False
         self._tags: frozenset[str] = frozenset()
 
     def round(self, *, full: bool) -> Indexed | None:
@@ -129,14 +134,14 @@ class _Run:
         except CacheError as error:
             if found.base is None or not _damage(error):
                 raise
-            self._aside(error)
+            self.aside(error)
             found = self.read(full=True)
             root, blobs = self._merged(found)
         self._root, self._tags = root, found.tags
         if not blobs and found.base is not None and root == found.base.root and artifacts.is_written(self._repository, root):
             return found.indexed(root.count, written=False)
         mended = artifacts.write_blobs(self._repository, root, blobs, found.base.root if found.base else None, check=found.base is None)
-        if found.base is not None and not self._stands(found.base):
+        if not full and not self._stands(found.base):
             return None
         # Spack's index first: a client that sees the new catalog's site finds everything it names.
         listed = artifacts.write_manifest(self._repository, INDEX_TAG, artifacts.index_manifest(root))
@@ -156,7 +161,7 @@ class _Run:
         except (CatalogError, FormatError) as error:
             if full or not _damage(error):
                 raise
-            self._aside(error)
+            self.aside(error)
             return self.read(full=True)
 
     def _read(self, held: artifacts.Held | None, tags: frozenset[str]) -> _Change:
@@ -177,13 +182,17 @@ class _Run:
         # What was pushed anew and can't be read now is no longer what the catalog says of it.
         gone |= {h: entry for h, entry in known.items() if entry.stale and h not in {new.hash for new, _ in added}}
         return _Change(
-            base=held, tags=tags, touched=touched, added=tuple(added), gone=gone, warnings=(*warnings, *doubtful),
+            base=held, tags=tags, touched=touched, added=tuple(added), gone=gone,
+            renewed=any(entry.hash in known for entry, _ in added), warnings=(*warnings, *doubtful),
             entries={h: entry for h, entry in known.items() if h not in gone},
         )  # fmt: skip
 
     def _spec_tags(self) -> frozenset[str]:
         listed = self._repository.tags()
-        if CATALOG_TAG not in listed and self._repository.manifest(CATALOG_TAG) is not None:
+        there = CATALOG_TAG in listed or artifacts.find_manifest(self._repository, CATALOG_TAG) is not None
+        if there and CATALOG_TAG not in listed:
+            listed = self._repository.tags()  # the first catalog may have come a moment ago
+        if there and CATALOG_TAG not in listed:
             # Registries now and then answer 404 or a part for a list that is there. Believed, it would empty the cache.
             raise CatalogError(
                 f"{self._repository.name}: the tag list lacks the catalog that is there, so it is not whole; nothing was changed",
@@ -257,36 +266,22 @@ class _Run:
         if before and held and not any(entry.indexed is indexed for entry in concerned):
             return held, before.mixed, {}
         database = artifacts.read_database(self._repository, held, mixed=before.mixed) if before and held else Database()
-        if database.mixed and found.gone:
-            raise CatalogError("two entries tell different things of one node, and one of them may have gone")
         grown = _grown(database, found, indexed=indexed)
+        if grown.mixed and (found.gone or found.renewed):
+            raise CatalogError("two entries tell different things of one node, and one of them may have gone")
         data = grown.data()
         blob = described(DATABASE if indexed else OLDER_TYPE, data)
         return blob, grown.mixed, {blob.digest: data} if held is None or held.digest != blob.digest else {}
 
-    def _stands(self, base: artifacts.Held) -> bool:
-        return self._repository.manifest(CATALOG_TAG) == base.raw
+    def _stands(self, base: artifacts.Held | None) -> bool:
+        """Whether the catalog is the one that was read; one that is damaged, or was left aside, stands in nobody's way."""
+        found = artifacts.find_manifest(self._repository, CATALOG_TAG)
+        return self._left_aside or found == (base.raw if base else None)
 
-    def _aside(self, error: CacheError) -> None:
+    def aside(self, error: CacheError) -> None:
+        """Say that the catalog is damaged, and what is done about it."""
+        self._left_aside = True
         self._progress.say(f"WARNING: the catalog of {self._repository.name} is left aside and read anew: {error.message}")
-
-
-def mark_stale(repository: Repository, tags: frozenset[str], *, jobs: int) -> None:
-    """Have the next index run read tags again that are about to be pushed anew; until then they stay in the index."""
-    held = artifacts.read_root(repository)
-    if held is None:
-        return
-    groups = by_shard(tags, shard_width(held.root.count))
-    keys = groups.keys() & held.root.shards.keys()
-    entries = artifacts.read_shards(repository, held.root, keys, jobs=jobs)
-    marked = [replace(entry, stale=entry.stale or entry.tag in tags) for entry in entries.values()]
-    counts = Counter(entry.hash[: shard_width(held.root.count)] for entry in marked)
-    shards, blobs = artifacts.squeeze(
-        to_shards(marked, shard_width(held.root.count)), {key: ("stale", count) for key, count in counts.items()}
-    )
-    root = replace(held.root, shards={**held.root.shards, **shards})
-    artifacts.write_blobs(repository, root, blobs, held.root, check=False)
-    artifacts.write_manifest(repository, CATALOG_TAG, artifacts.catalog_manifest(root))
 
 
 def _grown(database: Database, found: _Change, *, indexed: bool) -> Database:

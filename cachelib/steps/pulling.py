@@ -92,20 +92,18 @@ def pull(plan: PullPlan, repository: Repository, mirror: Mirror, *, jobs: int, p
     outcomes: dict[str, PullOutcome] = {item.entry.hash: Here() for item in plan.items if not item.fetch}
     fetching = plan.to_fetch()
     progress.start(f"pull from {repository.name}", len(fetching))
-    try:
-        with workers(jobs) as pool:
-            for item, future in in_order(pool, partial(_pull_one, repository, mirror), fetching):
-                try:
-                    outcomes[item.entry.hash] = future.result()
-                    progress.advance(f"pulled {item.label}")
-                except CacheError as error:
-                    outcomes[item.entry.hash] = NotPulled(reason=error.message)
-                    progress.advance(f"failed {item.label}")
-    finally:
-        progress.finish()
-        # A run that was killed may have written the last entry and not the index.
-        if not mirror.is_indexed():
-            mirror.write_index()
+    with workers(jobs) as pool:
+        for item, future in in_order(pool, partial(_pull_one, repository, mirror), fetching):
+            try:
+                outcomes[item.entry.hash] = future.result()
+                progress.advance(f"pulled {item.label}")
+            except CacheError as error:
+                outcomes[item.entry.hash] = NotPulled(reason=error.message)
+                progress.advance(f"failed {item.label}")
+    progress.finish()
+    # A run that was killed may have written the last entry and not the index.
+    if not all(isinstance(outcome, NotPulled) for outcome in outcomes.values()) and not mirror.is_indexed():
+        mirror.write_index()
     return outcomes
 
 
@@ -118,10 +116,10 @@ def _pull_one(repository: Repository, mirror: Mirror, item: PullItem) -> Pulled:
         raise FormatError("its config is too large, or it has no layer: not the image of a spec")
     config = parse_json(repository.read_blob(manifest.config), "its config")
     spec, _ = read_image_config(item.entry.tag, config)
-    kept = kept_entry(config, manifest.layers[-1])
+    kept = kept_entry(config, manifest.layers[-1], spec)
     entry = kept or make_entry(config["spec"], manifest.layers[-1])
     received = 0
-    if not mirror.has_blob(entry.tarball):
+    if not mirror.has_blob(entry.tarball, whole=True):
         mirror.put_blob(entry.tarball, repository.stream_blob(manifest.layers[-1]))
         received = entry.tarball.size
     mirror.put_blob(entry.spec_blob, [entry.spec_file])

@@ -47,8 +47,13 @@ def attempt(step: Callable[[], Report]) -> Report:
     try:
         return step()
     except CacheError as error:
-        data = {"step": "error", "message": error.message, "hint": error.hint, "exitCode": error.exit_code}
-        return Report(lines=tuple(error_text(error).splitlines()), exit_code=error.exit_code, data=(data,))
+        return error_report(error)
+
+
+def error_report(error: CacheError) -> Report:
+    """An error as the report of a step."""
+    data = {"step": "error", "message": error.message, "hint": error.hint, "exitCode": error.exit_code}
+    return Report(lines=tuple(error_text(error).splitlines()), exit_code=error.exit_code, data=(data,))
 
 
 def error_text(error: CacheError) -> str:

@@ -49,7 +49,7 @@ class Sample:
 
     def of(self, tags: Sequence[str]) -> list[str]:
         """The tags that are looked at."""
-        if self.percent >= 100:
+        if self.percent >= 100 or not tags:
             return list(tags)
         chosen = random.Random(self.seed).sample(sorted(tags), max(1, len(tags) * self.percent // 100))  # noqa: S311
         return sorted(chosen)
@@ -87,11 +87,14 @@ def verify(
     sample = sample or Sample()
     tags = sorted(filter(is_spec_tag, listed))
     images, findings = _images(repository, sample.of(tags), jobs, progress)
-    layers = {layer.digest: layer for image in images.values() for layer in image.layers}
+    told: dict[Digest, dict[int, Descriptor]] = {}
+    for image in images.values():
+        for layer in image.layers:
+            told.setdefault(layer.digest, {}).setdefault(layer.size, layer)
     known = journal.known() if journal else {}
-    read, unpacked, broken = _layers(repository, images, layers, known, journal, jobs, progress)
+    layers, read, unpacked, broken = _layers(repository, images, told, known, journal, jobs, progress)
     findings += broken
-    findings += _diff_ids(images, unpacked)
+    findings += _diff_ids(images, unpacked, layers)
     findings += _closures(images, frozenset(tag.removesuffix(".spack")[-32:] for tag in tags))
     whole = {image.entry.tag: (image.entry, image.nodes) for image in images.values()}
     findings += check_catalog(repository, tags, whole, complete=len(images) == len(tags))
@@ -142,7 +145,7 @@ def _image(repository: Repository, pool: NodePool, right: set[bytes], tag: str) 
     for node in spec.nodes.values():
         if node.json not in right and not hash_fits(node, spec.format):
             problems.append(f"the DAG hash of {node.label} is not that of its contents")
-        else:
+        elif spec.format >= 4:
             right.add(node.json)  # DAGs share most of their nodes: each is recomputed once
     if len(diff_ids) != len(manifest.layers):
         problems.append(f"its config names {len(diff_ids)} layers, its manifest {len(manifest.layers)}")
@@ -152,7 +155,7 @@ def _image(repository: Repository, pool: NodePool, right: set[bytes], tag: str) 
     elif checksum.get("hash") != manifest.layers[-1].digest.hex:
         problems.append("its last layer is not the tarball that its config names")
     try:
-        kept_entry(config, manifest.layers[-1])
+        kept_entry(config, manifest.layers[-1], spec)
     except CacheError as error:
         problems.append(error.message)
     if not diff_ids:
@@ -177,29 +180,44 @@ def hash_fits(node: Node, spec_format: int) -> bool:
 def _layers(
     repository: Repository,
     images: Mapping[str, _Image],
-    layers: Mapping[Digest, Descriptor],
+    told: Mapping[Digest, Mapping[int, Descriptor]],
     known: Mapping[str, str],
     journal: Journal | None,
     jobs: int,
     progress: Progress,
-) -> tuple[list[Digest], dict[Digest, Digest], list[Finding]]:
-    """Read every layer that isn't known to be right; what each unpacks to, and what is wrong."""
+) -> tuple[dict[Digest, Descriptor], list[Digest], dict[Digest, Digest], list[Finding]]:
+    """Read every layer that isn't known to be right; each as it is, which were read, what each unpacks to, and what is wrong."""
+    layers = {digest: next(iter(sizes.values())) for digest, sizes in told.items()}
     users = {layer.digest: tag for tag in sorted(images, reverse=True) for layer in images[tag].layers}
     unpacked = {digest: Digest.parse(known[str(digest)]) for digest in layers if str(digest) in known}
     reading = [layers[digest] for digest in layers if digest not in unpacked]
     findings = []
+
+    def read(layer: Descriptor) -> Digest:
+        *others, last = told[layer.digest].values()
+        for one in (*others, last):  # where images tell several sizes, one of them is right
+            try:
+                found = _read(repository, one)
+            except CacheError:
+                if one is last:
+                    raise
+                continue
+            layers[layer.digest] = one
+            if journal:
+                journal.note(str(layer.digest), str(found))
+            break
+        return found
+
     progress.start(f"verify blobs of {repository.name}", len(reading))
     with workers(jobs) as pool:
-        for layer, future in in_order(pool, partial(_read, repository), reading):
+        for layer, future in in_order(pool, read, reading):
             try:
                 unpacked[layer.digest] = future.result()
-                if journal:
-                    journal.note(str(layer.digest), str(unpacked[layer.digest]))
             except CacheError as error:
                 findings.append(Finding(where=f"{users[layer.digest]} (layer {layer.digest})", problem=error.message, remedy=_PUSH))
             progress.advance(str(layer.digest))
     progress.finish()
-    return [layer.digest for layer in reading], unpacked, findings
+    return layers, [layer.digest for layer in reading], unpacked, findings
 
 
 def _read(repository: Repository, layer: Descriptor) -> Digest:
@@ -218,9 +236,13 @@ def _read(repository: Repository, layer: Descriptor) -> Digest:
     return Digest(hasher.hexdigest())
 
 
-def _diff_ids(images: Mapping[str, _Image], unpacked: Mapping[Digest, Digest]) -> Iterator[Finding]:
-    """Each image's own claim of what its layers unpack to: one that lies is not covered by another that doesn't."""
+def _diff_ids(images: Mapping[str, _Image], unpacked: Mapping[Digest, Digest], read: Mapping[Digest, Descriptor]) -> Iterator[Finding]:
+    """Each image's own claim of its layers, and of what they unpack to: one that lies is not covered by another that doesn't."""
     for tag, image in images.items():
+        for layer in image.layers:
+            if (told := read[layer.digest]).size != layer.size:
+                problem = f"layer {layer.digest} has {layer.size} bytes here, and {told.size} in another image"
+                yield Finding(where=tag, problem=problem, remedy=_PUSH)
         for layer, diff_id in zip(image.layers, image.diff_ids, strict=False):
             gzipped = layer.media_type in (LAYER_GZIP, DOCKER_LAYER_GZIP)
             if gzipped and unpacked.get(layer.digest, diff_id) != diff_id:

@@ -39,5 +39,8 @@ class FileJournal:
         """Remember something at once."""
         with self._lock:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(f"{key} {value}\n")
+            with self._path.open("ab+") as file:
+                # What a kill left of a line is not to spoil the next one.
+                file.seek(max(0, file.seek(0, 2) - 1))
+                cut_off = file.read(1) not in (b"", b"\n")
+                file.write(b"\n" * cut_off + f"{key} {value}\n".encode())

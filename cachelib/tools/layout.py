@@ -140,8 +140,9 @@ class LayoutRepository:
                     index, named = self._index(), self._named()
                     unnamed = [item for item in index["manifests"] if isinstance(item, dict) and not _tag_of(item)]
                     index = {**index, "manifests": unnamed + [named[tag] for tag in sorted(named)]}
-                    write_atomically(self._root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+                    # In this order: a layout without index.json has lost its tags, one without oci-layout is being made.
                     write_atomically(self._root / "index.json", json.dumps(index, indent=1).encode())
+                    write_atomically(self._root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
             except OSError as error:
                 raise RegistryError(f"{self.name}: can't write index.json: {error}") from None
             self._pending.clear()

@@ -21,6 +21,7 @@ from cachelib.model.entry import (
     DATABASE,
     ENTRY_SUFFIX,
     SPEC,
+    SPEC_LIMIT,
     TARBALL,
     BlobRecord,
     Entry,
@@ -37,8 +38,6 @@ from cachelib.model.spec import NodePool, parse_spec
 from cachelib.tools.files import atomic_file, sweep, write_atomically
 from cachelib.tools.tarball import INFLATE_ERRORS, inspect_tarball
 
-#: A spec file of more than this is no spec file; a gzip bomb is stopped here. Real ones are under 100 KB.
-SPEC_LIMIT = 64 * 1024 * 1024
 _SPECS = PurePosixPath("v3/manifests/spec")
 
 
@@ -134,10 +133,15 @@ class DiskMirror:
         """Open a blob for reading."""
         return self.blob_path(digest).open("rb")
 
-    def has_blob(self, blob: BlobRecord) -> bool:
-        """Whether a blob is there in its whole length."""
+    def has_blob(self, blob: BlobRecord, *, whole: bool = False) -> bool:
+        """Whether a blob is there in its whole length; with `whole`, read and found right."""
         try:
-            return self.blob_path(blob.digest).stat().st_size == blob.size
+            if self.blob_path(blob.digest).stat().st_size != blob.size:
+                return False
+            if not whole:
+                return True
+            with self.open_blob(blob.digest) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == blob.digest.hex  # type: ignore[arg-type]
         except OSError:
             return False
 
@@ -179,8 +183,11 @@ class DiskMirror:
         """Write Spack's index of what is here, so that stock Spack lists it by `file://`; damaged entries are left out."""
         whole = (entry for entry in self.entries(lambda _: None) if entry.spec.format == INDEXED_FORMAT)
         added = ((entry.hash, entry.spec.lines()) for entry in whole)
-        for path, data in index_files(change(Database(), added=added).data()):
-            write_atomically(self.root / path, data)
+        try:
+            for path, data in index_files(change(Database(), added=added).data()):
+                write_atomically(self.root / path, data)
+        except OSError as error:
+            raise MirrorError(f"{self.root}: its index can't be written: {error}", hint="is the disk full, or not yours?") from None
 
     def _read_spec(self, blob: BlobRecord) -> bytes:
         data = self.blob_path(blob.digest).read_bytes()

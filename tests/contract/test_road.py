@@ -14,7 +14,7 @@ from cachelib.model.image import BaseImage
 from cachelib.model.oci import CATALOG_TAG, CONFIG, INDEX_TAG, LAYER_GZIP, MANIFEST, Descriptor, ImageManifest, spec_tag
 from cachelib.model.outcome import NotPushed, Present, Pushed, PushOutcome
 from cachelib.model.ports import Repository
-from cachelib.steps import indexing
+from cachelib.steps import indexing, staleness
 from cachelib.steps.artifacts import load_catalog
 from cachelib.steps.pushing import plan_push, push
 from cachelib.steps.verifying import verify
@@ -28,7 +28,7 @@ def push_all(root: Path, repository: Repository, *, force: bool = False) -> dict
     mirror = DiskMirror(root)
     plan = plan_push(mirror, repository.tags(), force=force)
     if force:
-        indexing.mark_stale(repository, frozenset(item.entry.tag for item in plan.to_send()), jobs=4)
+        staleness.mark_stale(repository, frozenset(item.entry.tag for item in plan.to_send()), jobs=4)
     labels = {"vendor": "tests", "source": "https://x.org/r"}
     return push(plan, mirror, repository, bases={}, labels=labels, jobs=4, progress=QuietProgress())
 

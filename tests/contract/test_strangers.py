@@ -108,7 +108,7 @@ def test_a_tag_list_that_is_not_there_empties_nothing(double: RegistryDouble, tm
     push_all(tmp_path, repository(double))
     index(repository(double))
     before = dict(double.tags)
-    double.faults.append(Fault("tags/list", "status", 404, 1, code="NAME_UNKNOWN"))
+    double.faults.append(Fault("tags/list", "status", 404, 2, code="NAME_UNKNOWN"))
     with pytest.raises(CatalogError, match="not whole"):
         index(repository(double))
     assert double.tags == before
