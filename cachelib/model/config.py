@@ -203,10 +203,10 @@ class Settings:
         ),
     )
     vendor: str = field(default="", metadata=_doc("Who distributes the binaries, for the images' labels.", pattern=_LINE))
-    requests_per_second: int = field(
+    requests_per_second: float = field(
         default=0,
         metadata=_doc(
-            "Requests a second to the registry; 0 is what is known of it: 32 for ghcr.io, no limit elsewhere.", minimum=0, maximum=10000
+            "Requests a second to the registry; 0 is what is known of it: 32.5 for ghcr.io, no limit elsewhere.", minimum=0, maximum=10000
         ),
     )
     site: Site = field(default_factory=Site, metadata=_doc("The website."))
@@ -273,7 +273,7 @@ def _schema(hint: Any, constraints: dict[str, Any]) -> dict[str, Any]:
         value = get_args(hint)[1]
         names = {"propertyNames": {"pattern": key}} if key else {}
         return {"type": "object", "additionalProperties": True if value is Any else _schema(value, {})} | names | constraints
-    return {"type": {str: "string", int: "integer", bool: "boolean"}[hint]} | constraints
+    return {"type": {str: "string", int: "integer", float: "number", bool: "boolean"}[hint]} | constraints
 
 
 def _object_schema(cls: type) -> dict[str, Any]:

@@ -58,6 +58,9 @@ class Deleter(Protocol):
         `since` is in seconds since the epoch. Raises RegistryError where it can't be deleted.
         """
 
+    def flush(self) -> None:
+        """Carry out deletions that were gathered."""
+
     def sweep(self, keep: frozenset[Digest], *, before: float) -> Swept:
         """Delete what no tag leads to and what is older than `before` (seconds since the epoch); `keep` is spared."""
 

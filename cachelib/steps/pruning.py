@@ -84,6 +84,7 @@ def prune(
         for item in doomed:
             outcomes[item.entry.hash] = _delete(deleter, item.entry.tag, item.entry.manifest.digest, item.size, since)
             progress.advance(f"{type(outcomes[item.entry.hash]).__name__.lower()} {item.label}")
+        deleter.flush()
         progress.finish()
         # What was spared, could not be deleted, or came meanwhile goes into the index again.
         indexing.index(repository, labels=labels, jobs=jobs, progress=progress)

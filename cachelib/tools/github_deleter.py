@@ -31,6 +31,9 @@ class GitHubDeleter:
         self._packages.delete(version)
         return True
 
+    def flush(self) -> None:
+        """Nothing to do: each deletion is a request of its own."""
+
     def sweep(self, keep: frozenset[Digest], *, before: float) -> Swept:
         """Delete versions without a tag: indexes of old days, and images that were pushed anew."""
         orphans = [v for v in self._packages.versions() if not v.tags and v.digest not in keep and _seconds(v.updated) < before]

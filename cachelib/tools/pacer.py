@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 #: Requests a second that a registry is known to allow: ghcr.io answers 429 past about 2,000 a minute.
-KNOWN_LIMITS = {"ghcr.io": 32.0}
+KNOWN_LIMITS = {"ghcr.io": 32.5}
 
 
 class Pacer:

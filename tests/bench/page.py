@@ -21,7 +21,7 @@ _TAIL = """
 - **Index** knows each shard of the catalog by the tags that it tells of, so it reads the shards that changed and the images that are new. Spack's
   own index is kept one node a line, and grows by lines. Spack's `update-index` reads every image again.
 - **Memory** stays flat because tarballs are streamed, and because a node that a thousand DAGs share is held once.
-- **Pacing**: ghcr.io answers 429 past about 2,000 requests a minute. 32 a second, evenly spaced, stay below it in every window.
+- **Pacing**: ghcr.io answers 429 past about 2,000 requests a minute. 32.5 a second, evenly spaced, stay below it in every window.
 """
 
 
