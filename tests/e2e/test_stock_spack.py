@@ -48,6 +48,21 @@ def test_from_the_mirror(client: Client, mirror: Path) -> None:
     install_and_run(dataclasses.replace(client, mirrors={"cache": mirror.as_uri()}), mirror)
 
 
+def test_from_what_was_pulled(
+    client: Client, published: str, mirror: Path, workspace: pipeline.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Byte for byte the mirror that was pushed; stock Spack lists it and installs from it."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(client.certificates.authority))
+    assert pipeline.pull(workspace, to=published.removesuffix("/v1.1"), out=str(tmp_path / "pulled")).exit_code == 0
+    pulled = tmp_path / "pulled/v1.1"
+    entries = sorted(path.relative_to(mirror) for path in mirror.glob("v3/manifests/spec/*/*"))
+    assert entries == sorted(path.relative_to(pulled) for path in pulled.glob("v3/manifests/spec/*/*"))
+    assert entries
+    for path in (*entries, *(path.relative_to(pulled) for path in pulled.glob("blobs/sha256/*/*"))):
+        assert (pulled / path).read_bytes() == (mirror / path).read_bytes()
+    install_and_run(dataclasses.replace(client, mirrors={"cache": pulled.as_uri()}), mirror)
+
+
 def test_split_serving(
     client: Client, published: str, mirror: Path, workspace: pipeline.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

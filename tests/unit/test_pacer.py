@@ -140,7 +140,7 @@ def test_no_moment_is_handed_out_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "configured", "limit"), [("ghcr.io", 0, 32), ("ghcr.io", 5, 5), ("example.org", 0, 0), ("example.org", 7, 7)]
+    ("host", "configured", "limit"), [("ghcr.io", 0, 32.5), ("ghcr.io", 5, 5), ("example.org", 0, 0), ("example.org", 7, 7)]
 )
 def test_the_limit_of_a_registry(host: str, configured: float, limit: float) -> None:
     assert limit_of(host, configured) == limit
