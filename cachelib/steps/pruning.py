@@ -88,7 +88,11 @@ def prune(
         progress.finish()
         # What was spared, could not be deleted, or came meanwhile goes into the index again.
         indexing.index(repository, labels=labels, jobs=jobs, progress=progress)
-    return outcomes, _sweep(repository, deleter, {item.entry.manifest.digest for item in doomed}, since, grace, jobs)
+    try:
+        return outcomes, _sweep(repository, deleter, {item.entry.manifest.digest for item in doomed}, since, grace, jobs)
+    except RegistryError as error:
+        # What was deleted is to be told all the same; the next run sweeps.
+        return outcomes, Swept(count=0, note=f"not swept: {error.message}")
 
 
 def _delete(deleter: Deleter, tag: str, digest: Digest, size: int, since: float) -> PruneOutcome:
