@@ -13,7 +13,9 @@ from tests.support.mirrors import add_entry, make_node
 #: Packages that others stand on; every one of them is an entry too, so every closure is whole.
 POOL = 200
 # A node of Spack's is 1.3 KB of JSON on average, and a real DAG has around 40 of them.
-_VARIANTS: dict[str, Any] = {f"variant_{at:02}": bool(at % 3) for at in range(24)} | {f"{c}flags": [] for c in ("c", "cxx", "f", "cpp", "ld")}
+_VARIANTS: dict[str, Any] = {f"variant_{at:02}": bool(at % 3) for at in range(24)} | {
+    f"{c}flags": [] for c in ("c", "cxx", "f", "cpp", "ld")
+}
 
 
 def made_dags(count: int, seed: int = 0) -> Iterator[list[dict[str, Any]]]:
