@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from cachelib.model.catalog import Catalog, CatalogEntry
-from cachelib.model.errors import CacheError, FormatError, UsageError
-from cachelib.model.oci import ImageManifest, parse_json
+from cachelib.model.errors import CacheError, UsageError
 from cachelib.model.outcome import Here, NotPulled, Pulled, PullOutcome
 from cachelib.model.ports import Mirror, Progress, Repository
 from cachelib.model.request import Request
 from cachelib.steps.entries import entry_path, kept_entry, make_entry
 from cachelib.steps.parallel import in_order, workers
-from cachelib.steps.reading import CONFIG_LIMIT, read_image_config
+from cachelib.steps.reading import open_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,22 +107,15 @@ def pull(plan: PullPlan, repository: Repository, mirror: Mirror, *, jobs: int, p
 
 
 def _pull_one(repository: Repository, mirror: Mirror, item: PullItem) -> Pulled:
-    raw = repository.manifest(item.entry.tag)
-    if raw is None:
-        raise FormatError("its manifest is missing")
-    manifest = ImageManifest.parse(raw)
-    if manifest.config.size > CONFIG_LIMIT or not manifest.layers:
-        raise FormatError("its config is too large, or it has no layer: not the image of a spec")
-    config = parse_json(repository.read_blob(manifest.config), "its config")
-    spec, _ = read_image_config(item.entry.tag, config)
-    kept = kept_entry(config, manifest.layers[-1], spec)
-    entry = kept or make_entry(config["spec"], manifest.layers[-1])
+    image = open_image(repository, item.entry.tag)
+    kept = kept_entry(image.config, image.tarball, image.spec)
+    entry = kept or make_entry(image.config["spec"], image.tarball)
     received = 0
     if not mirror.has_blob(entry.tarball, whole=True):
-        mirror.put_blob(entry.tarball, repository.stream_blob(manifest.layers[-1]))
+        mirror.put_blob(entry.tarball, repository.stream_blob(image.tarball))
         received = entry.tarball.size
     mirror.put_blob(entry.spec_blob, [entry.spec_file])
-    path = entry_path(spec)
+    path = entry_path(image.spec)
     mirror.put_entry(path, entry.raw)
     return Pulled(path=str(path), received=received, original=kept is not None)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
 from cachelib.model.errors import FormatError, RegistryError
-from cachelib.model.oci import ImageManifest, RawManifest, parse_json, spec_tag
+from cachelib.model.oci import Descriptor, ImageManifest, RawManifest, parse_json, spec_tag
 from cachelib.model.ports import Repository
 from cachelib.model.spec import ConcreteSpec, NodePool, parse_spec
 
@@ -31,18 +33,27 @@ def read_image_config(tag: str, config: Mapping[str, object], pool: NodePool | N
     return spec, tuple(map(Digest.parse, diff_ids))
 
 
-def read_tag(repository: Repository, tag: str, pool: NodePool | None = None) -> tuple[CatalogEntry, Mapping[str, bytes]]:
-    """Read one image of a spec, and the nodes of its DAG; raise FormatError or RegistryError saying why it is none."""
-    raw = repository.manifest(tag)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """The image of a spec, read and held against its tag; its layers are not read."""
+
+    raw: RawManifest
+    manifest: ImageManifest
+    config: Mapping[str, Any]
+    spec: ConcreteSpec
+    diff_ids: tuple[Digest, ...]
+
+    @property
+    def tarball(self) -> Descriptor:
+        """The spec's own layer, which is the last."""
+        return self.manifest.layers[-1]
+
+
+def open_image(repository: Repository, tag: str, *, pool: NodePool | None = None, raw: RawManifest | None = None) -> Image:
+    """Read the image of a tag (or `raw`, its manifest); raise FormatError or RegistryError saying why it is no spec's."""
+    raw = raw or repository.manifest(tag)
     if raw is None:
         raise RegistryError("its manifest is missing", status=404)
-    return read_image(repository, tag, raw, pool)
-
-
-def read_image(
-    repository: Repository, tag: str, raw: RawManifest, pool: NodePool | None = None
-) -> tuple[CatalogEntry, Mapping[str, bytes]]:
-    """The same, of a manifest that is at hand."""
     manifest = ImageManifest.parse(raw)
     if manifest.config.size > CONFIG_LIMIT or not manifest.layers:
         raise FormatError("its config is too large, or it has no layer: not the image of a spec")
@@ -50,19 +61,27 @@ def read_image(
     spec, diff_ids = read_image_config(tag, config, pool)
     if not diff_ids:
         raise FormatError("its config names no layers")
-    return catalog_entry(tag, raw, manifest, spec, diff_ids), spec.lines()
+    return Image(raw=raw, manifest=manifest, config=config, spec=spec, diff_ids=diff_ids)
 
 
-def catalog_entry(tag: str, raw: RawManifest, manifest: ImageManifest, spec: ConcreteSpec, diff_ids: tuple[Digest, ...]) -> CatalogEntry:
+def read_tag(
+    repository: Repository, tag: str, pool: NodePool | None = None, raw: RawManifest | None = None
+) -> tuple[CatalogEntry, Mapping[str, bytes]]:
+    """What the catalog tells of a tag's image, and the nodes of its DAG; raise as `open_image` does."""
+    image = open_image(repository, tag, pool=pool, raw=raw)
+    return catalog_entry(tag, image), image.spec.lines()
+
+
+def catalog_entry(tag: str, image: Image) -> CatalogEntry:
     """What the catalog tells of an image."""
     return CatalogEntry(
-        hash=spec.root.hash,
+        hash=image.spec.root.hash,
         tag=tag,
-        spec_format=spec.format,
-        manifest=raw.descriptor(),
-        tarball=manifest.layers[-1],
-        diff_id=diff_ids[-1],
-        layer_count=len(manifest.layers),
-        layers_size=sum(layer.size for layer in manifest.layers),
-        annotations=manifest.annotations,
+        spec_format=image.spec.format,
+        manifest=image.raw.descriptor(),
+        tarball=image.tarball,
+        diff_id=image.diff_ids[-1],
+        layer_count=len(image.manifest.layers),
+        layers_size=sum(layer.size for layer in image.manifest.layers),
+        annotations=image.manifest.annotations,
     )

@@ -8,7 +8,7 @@ from cachelib.model.errors import CacheError
 from cachelib.model.finding import Finding
 from cachelib.model.ports import Progress, Repository
 from cachelib.steps import artifacts, indexing
-from cachelib.steps.reading import read_image
+from cachelib.steps.reading import open_image
 
 
 def repair(
@@ -40,7 +40,7 @@ def _name_again(repository: Repository) -> list[str]:
             raw = repository.manifest(str(entry.manifest.digest))
             if raw is None:
                 continue
-            read_image(repository, entry.tag, raw)
+            open_image(repository, entry.tag, raw=raw)
             repository.put_manifest(raw, entry.tag)
         except CacheError:
             continue  # not whole: it stays without a tag

@@ -14,13 +14,13 @@ from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError, MirrorError, VerifyError
 from cachelib.model.finding import Finding
-from cachelib.model.oci import DOCKER_LAYER_GZIP, LAYER_GZIP, Descriptor, ImageManifest, is_spec_tag, parse_json
+from cachelib.model.oci import DOCKER_LAYER_GZIP, LAYER_GZIP, Descriptor, is_spec_tag
 from cachelib.model.ports import Journal, Mirror, Progress, Repository
 from cachelib.model.spec import Node, NodePool, dag_hash
 from cachelib.steps.catalog_check import check_catalog
 from cachelib.steps.entries import kept_entry
 from cachelib.steps.parallel import in_order, workers
-from cachelib.steps.reading import CONFIG_LIMIT, catalog_entry, read_image_config
+from cachelib.steps.reading import catalog_entry, open_image
 
 # zlib, inflateInit2: 15 bits of window, and 16 for the header of gzip.
 _GZIP = 31
@@ -133,14 +133,8 @@ def _images(repository: Repository, tags: Sequence[str], jobs: int, progress: Pr
 
 
 def _image(repository: Repository, pool: NodePool, right: set[bytes], tag: str) -> _Image:
-    raw = repository.manifest(tag)
-    if raw is None:
-        raise CacheError("its manifest is missing")
-    manifest = ImageManifest.parse(raw)
-    if manifest.config.size > CONFIG_LIMIT or not manifest.layers:
-        raise CacheError("its config is too large, or it has no layer: not the image of a spec")
-    config = parse_json(repository.read_blob(manifest.config), "its config")
-    spec, diff_ids = read_image_config(tag, config, pool)
+    image = open_image(repository, tag, pool=pool)
+    spec, manifest, diff_ids = image.spec, image.manifest, image.diff_ids
     problems = []
     for node in spec.nodes.values():
         if node.json not in right and not hash_fits(node, spec.format):
@@ -149,19 +143,17 @@ def _image(repository: Repository, pool: NodePool, right: set[bytes], tag: str) 
             right.add(node.json)  # DAGs share most of their nodes: each is recomputed once
     if len(diff_ids) != len(manifest.layers):
         problems.append(f"its config names {len(diff_ids)} layers, its manifest {len(manifest.layers)}")
-    checksum = config.get("binary_cache_checksum")
+    checksum = image.config.get("binary_cache_checksum")
     if not isinstance(checksum, dict):
         problems.append("its config does not name its tarball")
-    elif checksum.get("hash") != manifest.layers[-1].digest.hex:
+    elif checksum.get("hash") != image.tarball.digest.hex:
         problems.append("its last layer is not the tarball that its config names")
     try:
-        kept_entry(config, manifest.layers[-1], spec)
+        kept_entry(image.config, image.tarball, spec)
     except CacheError as error:
         problems.append(error.message)
-    if not diff_ids:
-        raise CacheError("; ".join(problems))
     return _Image(
-        entry=catalog_entry(tag, raw, manifest, spec, diff_ids),
+        entry=catalog_entry(tag, image),
         label=spec.label,
         layers=manifest.layers,
         diff_ids=diff_ids,

@@ -113,7 +113,7 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
         if response.status_code in expect:
             return response
         if absent and response.status_code == 404:
-            response.close()
+            settle(response)  # read to its end, or the connection is lost with it
             return None
         raise self._heed(error_of(where, response))
 
@@ -163,6 +163,9 @@ class _Auth(TokenAuth):  # type: ignore[misc]
             error = error_of(where, original)
             if error.temporary or not _at_home(original.request.url or "", self._location):
                 raise error  # a rate limit, or a stranger that a blob was redirected to: no token helps
+            if refresh and original.status_code == 401 and self.token and sent != self.token:
+                error.temporary = True  # another thread has renewed it meanwhile
+                raise error
             if original.status_code == 403 or refresh:
                 # ghcr.io answers so to bad credentials, for public packages too: read this one as anybody.
                 if not (self._credentials and reading):
@@ -204,6 +207,8 @@ class _Auth(TokenAuth):  # type: ignore[misc]
         headers = {"Authorization": credentials.basic()} if credentials else {}
         response = self.session.get(header.realm, params=params, headers=headers)
         if response.status_code in (400, 401, 403, 404):
+            if (error := error_of(f"GET {plain_url(header.realm)}", response)).temporary:
+                raise error  # a rate limit, told as a 403
             return None
         if response.status_code != 200:
             raise error_of(f"GET {plain_url(header.realm)}", response)

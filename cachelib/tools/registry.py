@@ -145,7 +145,12 @@ class RegistryRepository:
         return self._retry(put)
 
     def _has(self, descriptor: Descriptor) -> bool:
-        return self._client.send("HEAD", f"{self._base}/blobs/{descriptor.digest}", absent=True) is not None
+        try:
+            return self._client.send("HEAD", f"{self._base}/blobs/{descriptor.digest}", absent=True) is not None
+        except RegistryError as error:
+            if error.status != 403:
+                raise
+            return False  # an answer without a body: whether it is a refusal or a limit, the POST will tell
 
     def _open_upload(self, descriptor: Descriptor, *, replace: bool) -> str | None:
         """Where to send a blob, or nothing where it is there: one request asks for it and opens the upload for it.

@@ -295,34 +295,31 @@ def many_at_once(open_repository: Callable[[], Repository], tmp_path: Path, push
             node = make_node(f"p{pusher}n{at}", dependencies=made[-1:])
             add_entry(tmp_path / f"m{pusher}.{at}", [node, *reversed(made)])
             made.append(node)
-    pushing_ones = threading.Semaphore(0)
     done = threading.Event()
 
     def send(pusher: int) -> None:
-        try:
-            for at in range(4):
-                push_all(tmp_path / f"m{pusher}.{at}", open_repository())
-        finally:
-            pushing_ones.release()
+        for at in range(4):
+            push_all(tmp_path / f"m{pusher}.{at}", open_repository())
 
     def gather() -> int:
-        times = 0
-        while not done.is_set() or not times:
+        times, last = 0, False
+        while not last:
+            last = done.is_set()
             try:
                 times += index(open_repository()).written
             except CatalogError as error:
-                # It may give way to others, or see the first catalog come; what it may not is lose anything.
-                assert "kept writing" in error.message or "not whole" in error.message  # noqa: PT017
+                # It may give way to others; what it may not is lose anything.
+                assert "kept writing" in error.message  # noqa: PT017
         return times
 
     with ThreadPoolExecutor(pushers + indexers) as pool:
         sending = [pool.submit(send, pusher) for pusher in range(pushers)]
         gathering = [pool.submit(gather) for _ in range(indexers)]
-        for _ in sending:
-            pushing_ones.acquire()
-        done.set()
-        for future in sending:
-            future.result()
+        try:
+            for future in sending:
+                future.result()
+        finally:
+            done.set()
         return sum(future.result() for future in gathering)
 
 
@@ -338,9 +335,9 @@ def test_indexers_and_pushers_at_once(open_repository: Opener, tmp_path: Path) -
 def test_indexers_at_once_and_a_bad_road(double: RegistryDouble, tmp_path: Path, seed: int) -> None:
     double.page = 5
     double.plan.kinds = (Kind.STATUS, Kind.RESET, Kind.LOST, Kind.TRUNCATE, Kind.SLOW)
-    double.plan.share, double.plan.seconds = 0.05, 0.002
+    double.plan.share, double.plan.seconds = 0.1, 0.002
     many_at_once(lambda: registry_of(double), tmp_path, pushers=2, indexers=3)
-    assert sum(double.plan.met.values()) >= 10
+    assert sum(double.plan.met.values()) >= 5
     double.plan.share = 0
     index(registry_of(double))
     assert len(load_catalog(registry_of(double)).entries) == 8
@@ -619,8 +616,8 @@ def layout_at(path: Path) -> Callable[[], LayoutRepository]:
     return lambda: LayoutRepository(LayoutLocation(path=path))
 
 
-@pytest.mark.xfail(strict=True, reason="between its last look and its write an indexer writes over the marks of a forced push")
-def test_a_forced_push_in_the_middle_of_an_index(tmp_path: Path) -> None:
+def lost_marks(tmp_path: Path) -> list[str]:
+    """The calls of an indexer before which a forced push can come and be forgotten."""
     node = make_node("one")
     add_entry(tmp_path / "old", [node])
     add_entry(tmp_path / "new", [node], {"bin/one": b"built again"})
@@ -628,7 +625,7 @@ def test_a_forced_push_in_the_middle_of_an_index(tmp_path: Path) -> None:
     push_all(tmp_path / "old", layout(tmp_path))
     index(layout(tmp_path))
     push_all(tmp_path / "second", layout(tmp_path))
-    lost = []
+    lost: list[str] = []
     for at in count():
         folder = tmp_path / str(at)
         shutil.copytree(tmp_path / "layout", folder / "layout")
@@ -639,14 +636,27 @@ def test_a_forced_push_in_the_middle_of_an_index(tmp_path: Path) -> None:
         watched, calls = once_at(layout(folder), at, push_again)
         run_index(watched)
         if len(calls) <= at:
-            break
+            return lost
         index(layout(folder))
         entries: Mapping[str, CatalogEntry] = load_catalog(layout(folder)).entries
         raw = layout(folder).manifest(tag_named(layout(folder), "one"))
         assert raw is not None
         if entries[node["hash"]].manifest.digest != raw.digest:
             lost.append(calls[at])
-    assert lost == []
+    return lost
+
+
+def test_a_forced_push_while_an_indexer_reads(tmp_path: Path) -> None:
+    """Only in the moment of writing, after the last look, may marks be written over; not in the minutes before."""
+    writing = {f"{call} {tag}" for call in ("manifest", "put_manifest") for tag in (CATALOG_TAG, INDEX_TAG)} | {"flush "}
+    assert set(lost_marks(tmp_path)) <= writing
+
+
+@pytest.mark.xfail(
+    strict=True, reason="no registry compares before it writes: between look and write an indexer loses the marks of a forced push"
+)
+def test_a_forced_push_in_the_middle_of_an_index(tmp_path: Path) -> None:
+    assert lost_marks(tmp_path) == []
 
 
 def test_the_task_and_its_report(tmp_path: Path) -> None:

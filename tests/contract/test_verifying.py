@@ -190,7 +190,7 @@ def test_a_config_that_does_not_fit_its_manifest(tmp_path: Path) -> None:
         (lambda config: config.pop("binary_cache_checksum"), "its config does not name its tarball"),
         (lambda config: config["binary_cache_checksum"].update(hash="0" * 64), "its last layer is not the tarball that its config names"),
         (lambda config: config.pop("spec"), "its config holds no spec: an image of something else"),
-        (lambda config: config["rootfs"].update(diff_ids=[]), "its config names 0 layers, its manifest 2"),
+        (lambda config: config["rootfs"].update(diff_ids=[]), "its config names no layers"),
     ]
     for change, told in changes:
         rewrite(layout(tmp_path), tag, change)  # type: ignore[arg-type]

@@ -195,7 +195,8 @@ class TokenDesk:
 class FaultPlan:
     """Which requests meet which fault: those of the list, and of the rest (of `only`, a pattern) a `share` one of `kinds`.
 
-    What is drawn depends on `seed` and on the order in which requests come. `met` counts what was met, by kind.
+    What is drawn depends on `seed` and on the order in which requests come, and is never what no client could know how to
+    take; what is listed is done as it is written. `met` counts what was met, by kind.
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -222,7 +223,7 @@ class FaultPlan:
 
     def _listed(self, request: str) -> Fault | None:
         for fault in self.faults:
-            if fault.times > 0 and re.search(fault.match, request) and self._fair(fault.kind, request):
+            if fault.times > 0 and re.search(fault.match, request):
                 fault.times -= 1
                 return fault
         return None
@@ -231,15 +232,12 @@ class FaultPlan:
         if self.share <= 0 or not re.search(self.only, request) or self._random.random() >= self.share:
             return None
         kind = self._random.choice(self.kinds)
-        # No registry takes back a token that it has just given.
-        young = kind is Kind.EXPIRED and self.tokens.age < 1
-        return Fault(self.only, kind, seconds=self.seconds) if self._fair(kind, request) and not young else None
+        return Fault(self.only, kind, seconds=self.seconds) if self._fair(kind, request) else None
 
-    @staticmethod
-    def _fair(kind: str, request: str) -> bool:
+    def _fair(self, kind: Kind, request: str) -> bool:
         match kind:
-            case Kind.EXPIRED:  # who asks for a token has none that could have expired
-                return " /token" not in request
+            case Kind.EXPIRED:  # no registry takes back a token that it has just given, nor wants one from who asks for one
+                return self.tokens.age >= 1 and " /token" not in request
             case Kind.SECONDARY_LIMIT:  # it is told from a refusal by its message, and the answer to a HEAD has none
                 return not request.startswith("HEAD ")
             case _:
