@@ -508,7 +508,7 @@ DYING = """
 import os, sys
 from pathlib import Path
 from tests.contract.test_pulling import Dying, pull_all
-pull_all(Dying(Path(sys.argv[1]), int(sys.argv[3]), lambda: os._exit(9)), Path(sys.argv[2]), jobs=2)
+pull_all(Dying(Path(sys.argv[1]), int(sys.argv[3]), lambda: os._exit(9)), Path(sys.argv[2]), jobs=1)
 """
 
 
