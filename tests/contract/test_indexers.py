@@ -408,6 +408,31 @@ def test_two_that_are_the_first(tmp_path: Path) -> None:
             break
 
 
+def test_one_that_is_late_and_dies(tmp_path: Path) -> None:
+    """It writes what it read long ago over what is new, and doesn't live to see that it must do it again."""
+    add_entry(tmp_path / "first", [make_node("first")])
+    add_entry(tmp_path / "second", [make_node("second")])
+    push_all(tmp_path / "first", layout(tmp_path))
+    index(layout(tmp_path))
+    old = written(layout(tmp_path))
+    push_all(tmp_path / "second", layout(tmp_path))
+    calls: list[str] = []
+
+    def before(call: str, what: str) -> None:
+        calls.append(f"{call} {what}")
+        if calls[-2:] == ["flush ", f"manifest {CATALOG_TAG}"] and f"put_manifest {CATALOG_TAG}" in calls and "late" not in calls:
+            calls.append("late")
+            late = layout(tmp_path)
+            for tag, manifest in old.items():
+                assert manifest is not None
+                late.put_manifest(manifest, tag)
+            late.flush()
+
+    run_index(Watched(layout(tmp_path), before))
+    assert "late" in calls
+    check_settled(lambda: layout(tmp_path))
+
+
 def test_overtaken_in_a_registry(open_repository: Opener, tmp_path: Path) -> None:
     """At the two moments that matter: just before the catalog is put, and just after."""
     add_entry(tmp_path / "first", [make_node("first")])
