@@ -75,14 +75,17 @@ def _push(ws: Workspace, image: str, stack: Stack, location: Location, force: bo
     told = [reports.error_report(error) for error in damaged]
     if dry_run:
         return reports.join([*told, registry_reports.push_plan_report(plan, repository.name)])
-    if force:
-        staleness.mark_stale(repository, frozenset(item.entry.tag for item in plan.to_send()), jobs=jobs)
-    outcomes = pushing.push(
-        plan, mirror, repository, bases=_bases(ws, stack, plan, repository), labels=ws.labels(), jobs=jobs, progress=ws.progress
-    )
-    if force:
-        # Once more: an index run in the middle of it read what was about to go.
-        staleness.mark_stale(repository, frozenset(item.entry.tag for item in plan.to_send()), jobs=jobs)
+    anew = frozenset(item.entry.tag for item in plan.to_send()) if force else frozenset()
+    if anew:
+        staleness.mark_stale(repository, anew, jobs=jobs)
+    try:
+        outcomes = pushing.push(
+            plan, mirror, repository, bases=_bases(ws, stack, plan, repository), labels=ws.labels(), jobs=jobs, progress=ws.progress
+        )
+    finally:
+        if anew:
+            # Once more: an index run in the middle of it read what was about to go.
+            staleness.mark_stale(repository, anew, jobs=jobs)
     labels = {item.entry.hash: item.entry.label for item in plan.items}
     return reports.join([*told, registry_reports.push_report(outcomes, labels, repository.name)])
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cachelib.model.errors import UsageError
+from cachelib.model.errors import CatalogError, UsageError
 from cachelib.model.oci import Location
 from cachelib.model.request import Request, parse_request
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
@@ -49,6 +49,8 @@ def _pull(
 ) -> Report:
     repository = ws.repository(location)
     catalog, indexed = indexing.read_catalog(repository, jobs=jobs, progress=ws.progress)
+    if not catalog.entries and not indexed.warnings:
+        raise CatalogError(f"nothing is published in {repository.name}", hint="is it the right place? `inv push` fills it")
     plan = pulling.plan_pull(catalog, mirror, requests, closure=closure)
     if dry_run:
         return registry_reports.pull_plan_report(plan, repository.name)

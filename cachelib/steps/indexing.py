@@ -128,6 +128,7 @@ class _Run:
 
     def round(self, *, full: bool) -> Indexed | None:
         """Read, merge and write once; nothing where another indexer wrote in between."""
+        self._left_aside = False
         found = self.read(full=full)
         try:
             root, blobs = self._merged(found)

@@ -617,7 +617,6 @@ def test_an_index_in_the_middle_of_a_forced_push(tmp_path: Path, monkeypatch: py
     check_settled(layout_at(tmp_path / "registry/v1.1"))
 
 
-@pytest.mark.xfail(strict=True, reason="a forced push that is interrupted doesn't mark again what an index run had read meanwhile")
 def test_an_index_in_the_middle_of_a_forced_push_that_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = add_chain(tmp_path / "var/mirror/v1.1", 2)
     ws, to = workspace(tmp_path), f"oci-layout:{tmp_path}/registry"
