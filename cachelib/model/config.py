@@ -49,7 +49,7 @@ class Retention:
     """What `inv prune` keeps of a stack: whatever one of these rules keeps, and all that it needs at run time."""
 
     newest: int = field(default=0, metadata=_doc("Keep so many of the newest builds of each package and target.", minimum=0))
-    days: int = field(default=0, metadata=_doc("Keep what was built in so many last days.", minimum=0))
+    days: int = field(default=0, metadata=_doc("Keep what was built in so many last days.", minimum=0, maximum=36500))
     pinned: tuple[str, ...] = field(
         default=(),
         metadata=_doc(

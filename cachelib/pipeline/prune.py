@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from cachelib.model.errors import UsageError
+from cachelib.model.errors import FormatError, UsageError
 from cachelib.model.oci import Location
 from cachelib.model.spec import check_hash
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
@@ -65,19 +65,26 @@ def _prune(
 
 def _found(folder: Path, pattern: str) -> Iterable[Path]:
     """The lock files of a pattern; one that names a file which is not there is a mistake, not an empty list."""
-    paths = sorted(folder.glob(pattern)) if not Path(pattern).is_absolute() else sorted(Path("/").glob(pattern[1:]))
+    try:
+        paths = sorted(folder.glob(pattern)) if not Path(pattern).is_absolute() else sorted(Path("/").glob(pattern[1:]))
+    except (ValueError, NotImplementedError, IndexError, OSError) as error:
+        raise UsageError(f"{pattern!r} is no pattern of files: {error}", hint="such as production/**/spack.lock") from None
     if not paths:
         raise UsageError(f"no lock file is at {pattern!r}", hint="paths in `retention: locks` are relative to cache.yaml")
     return paths
 
 
 def _listed(path: Path) -> frozenset[str]:
-    """The DAG hashes that a spack.lock or a keeplist (one hash a line, as `/hash` or bare) names."""
+    """The DAG hashes that a spack.lock or a keeplist (one hash a line, as `/hash` or bare) names; none at all is a mistake."""
     try:
         text = path.read_text(encoding="utf-8")
         if text.lstrip().startswith("{"):
-            return frozenset(check_hash(h, str(path)) for h in json.loads(text)["concrete_specs"])
-        lines = (line.partition("#")[0].strip().removeprefix("/") for line in text.splitlines())
-        return frozenset(check_hash(line, str(path)) for line in lines if line)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            found = frozenset(check_hash(h, str(path)) for h in json.loads(text)["concrete_specs"])
+        else:
+            lines = (line.partition("#")[0].strip().removeprefix("/") for line in text.splitlines())
+            found = frozenset(check_hash(line, str(path)) for line in lines if line)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, FormatError) as error:
         raise UsageError(f"{path} can't be read: {error}", hint="a spack.lock, or one DAG hash a line, is expected") from None
+    if not found:
+        raise UsageError(f"{path} names nothing to keep", hint="a spack.lock, or one DAG hash a line, is expected")
+    return found

@@ -81,8 +81,15 @@ def prune(
         tags = frozenset(item.entry.tag for item in doomed)
         indexing.index(repository, labels=labels, jobs=jobs, progress=progress, without=tags)
         progress.start(f"prune {repository.name}", len(doomed))
-        for item in doomed:
-            outcomes[item.entry.hash] = _delete(deleter, item.entry.tag, item.entry.manifest.digest, item.size, since)
+        stays: set[str] = set()
+        # What others stand on goes after them: where one of those stays, so does all that it needs.
+        for item in sorted(doomed, key=lambda item: (-len(item.closure), item.entry.tag)):
+            if item.entry.hash in stays:
+                outcomes[item.entry.hash] = Spared(reason="what could not go needs it")
+            else:
+                outcomes[item.entry.hash] = _delete(deleter, item.entry.tag, item.entry.manifest.digest, item.size, since)
+            if not isinstance(outcomes[item.entry.hash], Pruned):
+                stays.update(item.closure)
             progress.advance(f"{type(outcomes[item.entry.hash]).__name__.lower()} {item.label}")
         deleter.flush()
         progress.finish()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from cachelib.model.catalog import Catalog, CatalogEntry
@@ -26,6 +26,7 @@ class PruneItem:
     label: str
     keep: bool
     reason: str
+    closure: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -55,10 +56,7 @@ class PrunePlan:
         """The same plan with some entries kept after all."""
         return PrunePlan(
             items=tuple(
-                PruneItem(entry=item.entry, label=item.label, keep=True, reason=reason)
-                if not item.keep and item.entry.hash in hashes
-                else item
-                for item in self.items
+                replace(item, keep=True, reason=reason) if not item.keep and item.entry.hash in hashes else item for item in self.items
             )
         )
 
@@ -81,7 +79,13 @@ def plan_prune(catalog: Catalog, rules: Mapping[str, Retention], locked: frozens
         else:
             _keep(why, specs, _by_rules(entries, specs, retention, locked, now))
     items = [
-        PruneItem(entry=entry, label=specs[h].label, keep=h in why, reason=why.get(h, "no rule of its stack keeps it"))
+        PruneItem(
+            entry=entry,
+            label=specs[h].label,
+            keep=h in why,
+            reason=why.get(h, "no rule of its stack keeps it"),
+            closure=tuple(_closure(specs[h])),
+        )
         for h, entry in catalog.entries.items()
     ]
     return PrunePlan(items=tuple(sorted(items, key=lambda item: (item.keep, item.entry.tag))))
@@ -107,15 +111,20 @@ def _by_rules(
         spec = specs[entry.hash]
         pinned = next((request.text for request in requests if request.matches(spec)), None)
         key = (spec.root.name, spec.root.target)
-        seen[key] = seen.get(key, 0) + 1
         if entry.hash in locked:
             yield entry, "a lock file or keeplist names it"
-        elif pinned is not None:
+        elif _created(entry) == _UNKNOWN:
+            yield entry, "when it was built is not known"
+            continue  # nor does it take the place of one that has a date
+        seen[key] = seen.get(key, 0) + 1
+        if entry.hash in locked:
+            continue
+        if pinned is not None:
             yield entry, f"pinned by {pinned!r}"
         elif seen[key] <= retention.newest:
             chosen.append((entry, f"one of the {retention.newest} newest of {key[0]} for {key[1]}"))
         elif retention.days and _created(entry) >= now - timedelta(days=retention.days):
-            chosen.append((entry, f"built in the last {retention.days} days, or when is not known"))
+            chosen.append((entry, f"built in the last {retention.days} days"))
         elif only_size:
             chosen.append((entry, f"fits into {retention.max_size}"))
     fixed = {entry.hash for entry in entries if entry.hash in locked or any(request.matches(specs[entry.hash]) for request in requests)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import threading
 import time
@@ -15,7 +14,17 @@ from typing import IO, Any
 
 from cachelib.model.digest import Digest
 from cachelib.model.errors import FormatError, RegistryError
-from cachelib.model.oci import IMAGE_INDEX, MANIFEST_LIMIT, Descriptor, LayoutLocation, RawManifest, check_tag, is_tag, parse_json
+from cachelib.model.oci import (
+    IMAGE_INDEX,
+    MANIFEST_LIMIT,
+    Descriptor,
+    LayoutLocation,
+    RawManifest,
+    check_tag,
+    compact_json,
+    is_tag,
+    parse_json,
+)
 from cachelib.model.outcome import Swept
 from cachelib.tools.files import atomic_file, read_blocks, sweep, write_atomically
 
@@ -141,7 +150,7 @@ class LayoutRepository:
                     unnamed = [item for item in index["manifests"] if isinstance(item, dict) and not _tag_of(item)]
                     index = {**index, "manifests": unnamed + [named[tag] for tag in sorted(named)]}
                     # In this order: a layout without index.json has lost its tags, one without oci-layout is being made.
-                    write_atomically(self._root / "index.json", json.dumps(index, indent=1).encode())
+                    write_atomically(self._root / "index.json", compact_json(index))
                     write_atomically(self._root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
             except OSError as error:
                 raise RegistryError(f"{self.name}: can't write index.json: {error}") from None
