@@ -246,6 +246,11 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     return parsed
 
 
+def manifest_parts(manifest: Mapping[str, Any]) -> list[Descriptor]:
+    """The blobs that an image manifest's JSON names."""
+    return [Descriptor.parse(item) for item in (*(manifest.get("layers") or ()), *filter(None, [manifest.get("config")]))]
+
+
 def _annotations(raw: Mapping[str, Any]) -> dict[str, str]:
     annotations = raw.get("annotations") or {}
     if not isinstance(annotations, dict):

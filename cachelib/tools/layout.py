@@ -23,6 +23,7 @@ from cachelib.model.oci import (
     check_tag,
     compact_json,
     is_tag,
+    manifest_parts,
     parse_json,
 )
 from cachelib.model.outcome import Swept
@@ -207,7 +208,7 @@ class LayoutRepository:
                 raise self._missing(f"manifest {digest}")
             data = parse_json(raw.data, f"manifest {digest}")
             waiting += [Descriptor.parse(item).digest for item in data.get("manifests") or ()]
-            used |= {digest.hex, *(part.digest.hex for part in _parts(data))}
+            used |= {digest.hex, *(part.digest.hex for part in manifest_parts(data))}
         return used
 
     def _is_here(self, path: Path) -> bool:
@@ -227,7 +228,7 @@ class LayoutRepository:
         raw = self._manifest_by_digest(descriptor.digest, descriptor.media_type)
         if raw is None:
             return False
-        return all(self._blob_path(part.digest).is_file() for part in _parts(parse_json(raw.data, "a manifest")))
+        return all(self._blob_path(part.digest).is_file() for part in manifest_parts(parse_json(raw.data, "a manifest")))
 
     def _named(self) -> dict[str, dict[str, Any]]:
         """All tags as they are and as they are about to be."""
@@ -296,8 +297,3 @@ class LayoutRepository:
 def _tag_of(item: dict[str, Any]) -> str:
     annotations = item.get("annotations")
     return str(annotations.get(_REF_NAME, "")) if isinstance(annotations, dict) else ""
-
-
-def _parts(manifest: dict[str, Any]) -> list[Descriptor]:
-    """The blobs that an image manifest names."""
-    return [Descriptor.parse(item) for item in (*(manifest.get("layers") or ()), *filter(None, [manifest.get("config")]))]
