@@ -247,8 +247,20 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
 
 
 def manifest_parts(manifest: Mapping[str, Any]) -> list[Descriptor]:
-    """The blobs that an image manifest's JSON names."""
-    return [Descriptor.parse(item) for item in (*(manifest.get("layers") or ()), *filter(None, [manifest.get("config")]))]
+    """The blobs that an image manifest's JSON names; raises FormatError where that can't be read."""
+    return [Descriptor.parse(item) for item in (*_list(manifest, "layers"), *filter(None, [manifest.get("config")]))]
+
+
+def listed_manifests(manifest: Mapping[str, Any]) -> list[Digest]:
+    """The manifests that an image index's JSON lists; raises FormatError where that can't be read."""
+    return [Descriptor.parse(item).digest for item in _list(manifest, "manifests")]
+
+
+def _list(manifest: Mapping[str, Any], key: str) -> list[Any]:
+    found = manifest.get(key) or []
+    if not isinstance(found, list):
+        raise FormatError(f"`{key}` of a manifest is not a list")
+    return found
 
 
 def _annotations(raw: Mapping[str, Any]) -> dict[str, str]:

@@ -45,8 +45,11 @@ class Repository(Protocol):
     def put_manifest(self, manifest: RawManifest, tag: str | None) -> None:
         """Store a manifest; its blobs must be there. With a tag, name it so: the last and only visible act of a push."""
 
-    def flush(self) -> None:
-        """Make everything that was put durable and visible."""
+    def flush(self) -> frozenset[str]:
+        """Make everything that was put durable and visible; return the tags that could not be named after all.
+
+        Such a tag's image lost a part to a sweep before it was named; what the tag named before stands.
+        """
 
 
 class Deleter(Protocol):
@@ -58,8 +61,8 @@ class Deleter(Protocol):
         `since` is in seconds since the epoch. Raises RegistryError where it can't be deleted.
         """
 
-    def flush(self) -> None:
-        """Carry out deletions that were gathered."""
+    def finish(self) -> frozenset[str]:
+        """Carry out deletions that were gathered; return the tags that stayed, as they were pushed anew meanwhile."""
 
     def sweep(self, keep: frozenset[Digest], *, before: float) -> Swept:
         """Delete what no tag leads to and what is older than `before` (seconds since the epoch); `keep` is spared."""

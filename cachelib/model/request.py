@@ -6,19 +6,21 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from cachelib.model.errors import UsageError
+from cachelib.model.errors import FormatError, UsageError
 from cachelib.model.spec import ConcreteSpec
-from cachelib.model.version import in_range
+from cachelib.model.version import check_version, in_range
 
 _PART = re.compile(
     r"\s*(?:"
     r"(?P<name>(?<![\w.-])[A-Za-z0-9_][A-Za-z0-9_.-]*(?![\w.-]*=))"
-    r"|@(?P<version>[=\w.:,+-]+)"
-    r"|/(?P<hash>[a-z2-7]+)"
-    r"|(?P<flag>[+~]|(?<=\s)-)(?P<variant>[A-Za-z0-9_][\w-]*)"
-    r"|(?P<key>[A-Za-z0-9_][\w-]*)=(?P<value>\"[^\"]*\"|'[^']*'|[^\s]+)"
-    r")"
+    r"|@(?P<version>git\.[\w./-]+=[\w.-]+|[0-9A-Fa-f]{40}=[\w.-]+|[=\w.:,-]+)"
+    r"|/(?P<hash>[a-z2-7]+)(?![\w/])"
+    r"|(?P<flag>[+~]|(?<!\S)-)(?P<variant>[A-Za-z0-9_][\w-]*)"
+    r"|(?P<key>[A-Za-z0-9_][\w-]*)=(?!=)(?P<value>\"[^\"]*\"|'[^']*'|[\w+.,:=%^~/\\-]+)(?!\S)"
+    r")",
+    re.ASCII,
 )
+_FLAGS = frozenset({"cflags", "cxxflags", "cppflags", "fflags", "ldflags", "ldlibs"})
 _ARCHITECTURE = {"target": "target", "os": "os", "platform": "platform", "operating_system": "os"}
 
 
@@ -36,7 +38,7 @@ class Request:
         """Whether the root of a concrete spec is what is asked for."""
         root = spec.root
         return (
-            self.name in ("", root.name)
+            self.name in ("", root.name, f"{root.namespace}.{root.name}")
             and root.hash.startswith(self.hash)
             and (not self.versions or any(in_range(root.version, wanted) for wanted in self.versions))
             and all(_has(spec, key, value) for key, value in self.variants)
@@ -49,14 +51,18 @@ def parse_request(text: str) -> Request:
     stripped = text.strip()
     while at < len(stripped):
         match = _PART.match(stripped, at)
-        if match is None or match.end() == at or (match["name"] and at > 0):
-            raise UsageError(
-                f"{text!r} can't be held against what is published: {stripped[at:]!r} is not understood",
-                hint="a name, @version, /hash, +variant, ~variant, key=value and target= are; dependencies (^, %) are not",
-            )
+        twice = match is not None and (
+            (match["version"] and versions) or (match["hash"] and dag_hash) or (match["variant"] or match["key"]) in dict(variants)
+        )
+        if match is None or match.end() == at or (match["name"] and at > 0) or twice:
+            raise _refusal(text, f"{stripped[at : at + 80]!r} is not understood")
         at = match.end()
         name, dag_hash = match["name"] or name, match["hash"] or dag_hash
-        versions += match["version"].split(",") if match["version"] else []
+        if match["version"]:
+            try:
+                versions = [check_version(wanted) for wanted in match["version"].split(",")]
+            except FormatError as error:
+                raise _refusal(text, error.message) from None
         if match["flag"]:
             variants.append((match["variant"], "true" if match["flag"] == "+" else "false"))
         if match["key"]:
@@ -66,11 +72,23 @@ def parse_request(text: str) -> Request:
     return Request(text=text, name=name, versions=tuple(versions), hash=dag_hash, variants=tuple(variants))
 
 
+def _refusal(text: str, reason: str) -> UsageError:
+    return UsageError(
+        f"{text[:200]!r} can't be held against what is published: {reason}",
+        hint="a name, @version, /hash, +variant, ~variant, key=value and target= are; dependencies (^, %) are not",
+    )
+
+
 def _has(spec: ConcreteSpec, key: str, wanted: str) -> bool:
     if key == "arch":
         return wanted == "-".join((spec.root.platform, spec.root.os, spec.root.target))
     if key in _ARCHITECTURE:
         return bool(getattr(spec.root, _ARCHITECTURE[key]) == wanted)
     value: Any = spec.root.parameters.get(key)
-    held = {str(item) for item in value} if isinstance(value, list) else {str(value).lower() if isinstance(value, bool) else str(value)}
-    return set(wanted.split(",")) <= held
+    if value is None:
+        return False
+    if isinstance(value, bool):
+        return wanted.lower() == str(value).lower()
+    held = {str(item) for item in value} if isinstance(value, list) else {str(value)}
+    # Compiler flags are parted by spaces, the values of a variant by commas.
+    return set(wanted.split() if key in _FLAGS else wanted.split(",")) <= held

@@ -56,11 +56,11 @@ def _prune(
     if dry_run:
         return registry_reports.prune_plan_report(run.plan, repository.name)
     pruning.check(run.plan, yes=yes)
-    outcomes, swept = pruning.prune(
+    result = pruning.prune(
         run, repository, ws.deleter(location, repository),
         labels=ws.oci_labels(), since=now.timestamp(), grace=grace * 3600.0, jobs=jobs, progress=ws.progress,
     )  # fmt: skip
-    return registry_reports.prune_report(run.plan, outcomes, swept, repository.name)
+    return registry_reports.prune_report(run.plan, result, repository.name)
 
 
 def _found(folder: Path, pattern: str) -> Iterable[Path]:

@@ -192,7 +192,8 @@ def write_manifest(repository: Repository, tag: str, manifest: RawManifest) -> b
     if present is not None and present.data == manifest.data:
         return False
     repository.put_manifest(manifest, tag)
-    repository.flush()
+    if tag in repository.flush():
+        raise RegistryError(f"{repository.name}: a part of {tag} was swept away meanwhile", hint="run the same command again")
     return True
 
 

@@ -15,7 +15,7 @@ from cachelib.model.catalog import Catalog, CatalogEntry, CatalogRoot, by_shard,
 from cachelib.model.database import Database, change
 from cachelib.model.digest import Digest
 from cachelib.model.entry import DATABASE
-from cachelib.model.errors import CacheError, CatalogError, FormatError
+from cachelib.model.errors import CacheError, CatalogError, FormatError, RegistryError
 from cachelib.model.oci import CATALOG_TAG, INDEX_TAG, Descriptor, is_spec_tag
 from cachelib.model.outcome import Warned
 from cachelib.model.ports import Progress, Repository
@@ -24,6 +24,7 @@ from cachelib.steps import artifacts
 from cachelib.steps.artifacts import OLDER_TYPE, described
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reading import read_tag
+from cachelib.steps.tags import whole_tags
 
 #: So often an indexer starts again because another one wrote, or because tags kept coming.
 ROUNDS = 20
@@ -38,6 +39,8 @@ class Indexed:
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     warnings: tuple[Warned, ...] = ()
+    #: Those of the warnings that are about tags which are there, and the registry doesn't give.
+    unread: tuple[Warned, ...] = ()
     written: bool = False
 
     def joined(self, later: Indexed) -> Indexed:
@@ -47,6 +50,7 @@ class Indexed:
             added=tuple(dict.fromkeys((*self.added, *later.added))),
             removed=tuple(dict.fromkeys((*self.removed, *later.removed))),
             warnings=later.warnings,
+            unread=later.unread,
             written=self.written or later.written,
         )
 
@@ -105,6 +109,7 @@ class _Change:
     gone: Mapping[str, CatalogEntry]
     renewed: bool
     warnings: tuple[Warned, ...]
+    unread: tuple[Warned, ...]
 
     def indexed(self, count: int, *, written: bool) -> Indexed:
         return Indexed(
@@ -112,6 +117,7 @@ class _Change:
             added=tuple(entry.tag for entry, _ in self.added),
             removed=tuple(sorted(entry.tag for entry in self.gone.values())),
             warnings=self.warnings,
+            unread=self.unread,
             written=written,
         )
 
@@ -178,32 +184,23 @@ class _Run:
         fresh = {entry.tag for entry in known.values() if not entry.stale}
         new = sorted(tag for key in touched for tag in groups.get(key, ()) if tag not in fresh)
         vanished = {h: entry for h, entry in known.items() if entry.tag not in tags or entry.tag in self._without}
-        added, warnings = self._read_tags(new)
+        added, warnings, unread = self._read_tags(new)
         gone, doubtful = self._confirm(vanished)
         # What was pushed anew and can't be read now is no longer what the catalog says of it.
         gone |= {h: entry for h, entry in known.items() if entry.stale and h not in {new.hash for new, _ in added}}
         return _Change(
             base=held, tags=tags, touched=touched, added=tuple(added), gone=gone,
-            renewed=any(entry.hash in known for entry, _ in added), warnings=(*warnings, *doubtful),
+            renewed=any(entry.hash in known for entry, _ in added), warnings=(*warnings, *doubtful), unread=unread,
             entries={h: entry for h, entry in known.items() if h not in gone},
         )  # fmt: skip
 
     def _spec_tags(self) -> frozenset[str]:
-        listed = self._repository.tags()
-        there = CATALOG_TAG in listed or artifacts.find_manifest(self._repository, CATALOG_TAG) is not None
-        if there and CATALOG_TAG not in listed:
-            listed = self._repository.tags()  # the first catalog may have come a moment ago
-        if there and CATALOG_TAG not in listed:
-            # Registries now and then answer 404 or a part for a list that is there. Believed, it would empty the cache.
-            raise CatalogError(
-                f"{self._repository.name}: the tag list lacks the catalog that is there, so it is not whole; nothing was changed",
-                hint="run the same command again in a minute",
-            )
-        return frozenset(filter(is_spec_tag, listed))
+        return frozenset(filter(is_spec_tag, whole_tags(self._repository)))
 
-    def _read_tags(self, tags: list[str]) -> tuple[list[tuple[CatalogEntry, Mapping[str, bytes]]], list[Warned]]:
+    def _read_tags(self, tags: list[str]) -> tuple[list[tuple[CatalogEntry, Mapping[str, bytes]]], list[Warned], tuple[Warned, ...]]:
         added: list[tuple[CatalogEntry, Mapping[str, bytes]]] = []
         warnings: list[Warned] = []
+        unread: list[Warned] = []
         shared: dict[bytes, bytes] = {}  # DAGs share most of their nodes: each is held once
         self._progress.start(f"index {self._repository.name}", len(tags))
         with workers(self._jobs) as pool:
@@ -216,9 +213,10 @@ class _Run:
                     self._progress.advance(f"read {tag}")
                 except CacheError as error:
                     warnings.append(Warned(tag=tag, reason=error.message))
+                    unread += warnings[-1:] if isinstance(error, RegistryError) else ()
                     self._progress.advance(f"passed over {tag}")
         self._progress.finish()
-        return added, warnings
+        return added, warnings, tuple(unread)
 
     def _confirm(self, vanished: Mapping[str, CatalogEntry]) -> tuple[dict[str, CatalogEntry], list[Warned]]:
         """Drop an entry only where its tag is really gone, not where a list left it out."""

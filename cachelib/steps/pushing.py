@@ -146,7 +146,10 @@ def push(
                     outcomes[item.entry.hash] = NotPushed(reason=f"{error.message} ({error.hint})" if error.hint else error.message)
                     progress.advance(f"failed {item.entry.label}")
         finally:
-            repository.flush()
+            lost = repository.flush()
+        for item in sending:
+            if item.entry.tag in lost:
+                outcomes[item.entry.hash] = NotPushed(reason="what it is made of was pruned meanwhile (push again)")
     progress.finish()
     return outcomes
 

@@ -14,16 +14,15 @@ from cachelib.model.outcome import (
     NotPushed,
     Present,
     Pruned,
-    PruneOutcome,
     Pulled,
     PullOutcome,
     Pushed,
     PushOutcome,
     Spared,
-    Swept,
     Warned,
 )
 from cachelib.steps.indexing import Indexed
+from cachelib.steps.pruning import PruneResult
 from cachelib.steps.pulling import PullPlan, total
 from cachelib.steps.pushing import PushPlan
 from cachelib.steps.reports import Report, item_data, some, step_data
@@ -121,8 +120,9 @@ def prune_plan_report(plan: PrunePlan, where: str) -> Report:
     return Report(lines=(*lines, last), data=(step_data("prune plan", where, items),))
 
 
-def prune_report(plan: PrunePlan, outcomes: Mapping[str, PruneOutcome], swept: Swept, where: str) -> Report:
+def prune_report(plan: PrunePlan, result: PruneResult, where: str) -> Report:
     """What was deleted, what was spared and why, what could not be deleted."""
+    outcomes, swept = result.outcomes, result.swept
     labels = {item.entry.hash: item.label for item in plan.items}
     pruned = [f"  deleted  {labels[h]} ({outcome.size} bytes)" for h, outcome in outcomes.items() if isinstance(outcome, Pruned)]
     spared = [f"  spared   {labels[h]}: {outcome.reason}" for h, outcome in outcomes.items() if isinstance(outcome, Spared)]
@@ -135,8 +135,12 @@ def prune_report(plan: PrunePlan, outcomes: Mapping[str, PruneOutcome], swept: S
         f"{swept.count} unnamed things swept ({swept.size} bytes){note}"
     )
     items: list[dict[str, Any]] = [item_data(labels[h], outcome, hash=h) for h, outcome in outcomes.items()]
-    data = step_data("prune", where, items, size=size, swept={"count": swept.count, "size": swept.size, "note": swept.note})
-    return Report(lines=(*some(pruned), *spared, *failed, last), exit_code=PruneError.exit_code if counts[NotPruned] else 0, data=(data,))
+    data = step_data(
+        "prune", where, [*items, *_warned(result.warnings)], size=size, swept={"count": swept.count, "size": swept.size, "note": swept.note}
+    )
+    lacking = [f"  WARNING  {warning.tag}: {warning.reason}" for warning in result.warnings]
+    code = PruneError.exit_code if counts[NotPruned] or lacking else 0
+    return Report(lines=(*some(pruned), *spared, *failed, *lacking, last), exit_code=code, data=(data,))
 
 
 def verify_report(verified: Verified, where: str) -> Report:

@@ -44,6 +44,6 @@ def _name_again(repository: Repository) -> list[str]:
             repository.put_manifest(raw, entry.tag)
         except CacheError:
             continue  # not whole: it stays without a tag
-        mended.append(f"{entry.tag} names its image again")
-    repository.flush()
-    return mended
+        mended.append(entry.tag)
+    lost = repository.flush()
+    return [f"{tag} names its image again" for tag in mended if tag not in lost]

@@ -102,53 +102,75 @@ def _by_stack(catalog: Catalog) -> dict[str, list[CatalogEntry]]:
 def _by_rules(
     entries: list[CatalogEntry], specs: Mapping[str, ConcreteSpec], retention: Retention, locked: frozenset[str], now: datetime
 ) -> Iterator[tuple[CatalogEntry, str]]:
-    """The entries of a stack that a rule keeps, each with its reason; trimmed to the size that is allowed."""
-    requests = [parse_request(text) for text in retention.pinned]
+    """The entries of a stack that a rule keeps, each with its reason: newest first, as long as they fit.
+
+    What a rule would keep and doesn't fit takes nobody's place: so a second run decides as the first did.
+    """
     only_size = not (retention.newest or retention.days or retention.pinned or retention.locks)
-    seen: dict[tuple[str, str], int] = {}
-    chosen: list[tuple[CatalogEntry, str]] = []
+    fixed = dict(_fixed(entries, specs, retention, locked))
+    room = _Room({entry.hash: entry for entry in entries}, specs, retention.max_bytes)
+    for h in fixed:
+        room.take(h)
+    newest: dict[tuple[str, str], int] = {}
     for entry in entries:
-        spec = specs[entry.hash]
-        pinned = next((request.text for request in requests if request.matches(spec)), None)
-        key = (spec.root.name, spec.root.target)
-        if entry.hash in locked:
-            yield entry, "a lock file or keeplist names it"
-        elif _created(entry) == _UNKNOWN:
-            yield entry, "when it was built is not known"
-            continue  # nor does it take the place of one that has a date
-        seen[key] = seen.get(key, 0) + 1
-        if entry.hash in locked:
+        key = (specs[entry.hash].root.name, specs[entry.hash].root.target)
+        if entry.hash in fixed:
+            yield entry, fixed[entry.hash]
+            newest[key] = newest.get(key, 0) + (entry.hash in locked or _created(entry) != _UNKNOWN)
             continue
-        if pinned is not None:
-            yield entry, f"pinned by {pinned!r}"
-        elif seen[key] <= retention.newest:
-            chosen.append((entry, f"one of the {retention.newest} newest of {key[0]} for {key[1]}"))
+        if newest.get(key, 0) < retention.newest:
+            reason = f"one of the {retention.newest} newest of {key[0]} for {key[1]}"
         elif retention.days and _created(entry) >= now - timedelta(days=retention.days):
-            chosen.append((entry, f"built in the last {retention.days} days"))
+            reason = f"built in the last {retention.days} days"
         elif only_size:
-            chosen.append((entry, f"fits into {retention.max_size}"))
-    fixed = {entry.hash for entry in entries if entry.hash in locked or any(request.matches(specs[entry.hash]) for request in requests)}
-    yield from _fitting(chosen, {entry.hash: entry for entry in entries}, specs, fixed, retention.max_bytes)
-
-
-def _fitting(
-    chosen: list[tuple[CatalogEntry, str]],
-    entries: Mapping[str, CatalogEntry],
-    specs: Mapping[str, ConcreteSpec],
-    fixed: set[str],
-    limit: float,
-) -> Iterator[tuple[CatalogEntry, str]]:
-    """The newest of what was chosen, as long as they and their closures fit beside what is kept in any case."""
-    kept = {h for root in fixed for h in _closure(specs[root])}
-    size = sum(entries[h].tarball.size for h in kept if h in entries)
-    for entry, reason in chosen:
-        new = [h for h in _closure(specs[entry.hash]) if h not in kept]
-        size += (more := sum(entries[h].tarball.size for h in new if h in entries))
-        if size > limit:
-            size -= more
+            reason = f"fits into {retention.max_size}"
+        else:
             continue
-        kept.update(new)
-        yield entry, reason
+        if room.fits(entry.hash):
+            newest[key] = newest.get(key, 0) + 1
+            yield entry, reason
+
+
+def _fixed(
+    entries: list[CatalogEntry], specs: Mapping[str, ConcreteSpec], retention: Retention, locked: frozenset[str]
+) -> Iterator[tuple[str, str]]:
+    """What is kept whatever its size, and why."""
+    requests = [parse_request(text) for text in retention.pinned]
+    for entry in entries:
+        pinned = next((request.text for request in requests if request.matches(specs[entry.hash])), None)
+        if entry.hash in locked:
+            yield entry.hash, "a lock file or keeplist names it"
+        elif pinned is not None:
+            yield entry.hash, f"pinned by {pinned!r}"
+        elif _created(entry) == _UNKNOWN:
+            yield entry.hash, "when it was built is not known"
+
+
+class _Room:
+    """The bytes that a stack may have: those of what is kept and of all that it needs, each counted once."""
+
+    def __init__(self, entries: Mapping[str, CatalogEntry], specs: Mapping[str, ConcreteSpec], limit: float) -> None:
+        self._entries, self._specs, self._left = entries, specs, limit
+        self._kept: set[str] = set()
+
+    def take(self, root: str) -> None:
+        """Keep an entry, whether it fits or not."""
+        new = self._new(root)
+        self._left -= self._size(new)
+        self._kept.update(new)
+
+    def fits(self, root: str) -> bool:
+        """Keep an entry if it fits beside what is kept."""
+        if self._size(self._new(root)) > self._left:
+            return False
+        self.take(root)
+        return True
+
+    def _new(self, root: str) -> list[str]:
+        return [h for h in _closure(self._specs[root]) if h not in self._kept]
+
+    def _size(self, hashes: list[str]) -> int:
+        return sum(self._entries[h].tarball.size for h in hashes if h in self._entries)
 
 
 def _keep(why: dict[str, str], specs: Mapping[str, ConcreteSpec], found: Iterator[tuple[CatalogEntry, str]]) -> None:

@@ -31,8 +31,9 @@ class GitHubDeleter:
         self._packages.delete(version)
         return True
 
-    def flush(self) -> None:
+    def finish(self) -> frozenset[str]:
         """Nothing to do: each deletion is a request of its own."""
+        return frozenset()
 
     def sweep(self, keep: frozenset[Digest], *, before: float) -> Swept:
         """Delete versions without a tag: indexes of old days, and images that were pushed anew."""

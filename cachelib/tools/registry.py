@@ -216,8 +216,13 @@ class RegistryRepository:
         """Nothing to do: what no tag leads to can't be listed, and a registry collects its own garbage."""
         return Swept(count=0, note="the registry frees the bytes when it next collects its garbage")
 
-    def flush(self) -> None:
+    def flush(self) -> frozenset[str]:
         """Nothing to do: a registry keeps what it answered for."""
+        return frozenset()
+
+    def finish(self) -> frozenset[str]:
+        """Nothing to do: each deletion is a request of its own."""
+        return frozenset()
 
     def _retry(self, call: Callable[[], T]) -> T:
         """Try again what is temporary, waiting as long as the registry asks or ever longer."""

@@ -94,9 +94,9 @@ class Watched:
         self._before("put_manifest", tag or "")
         self._inner.put_manifest(manifest, tag)
 
-    def flush(self) -> None:
+    def flush(self) -> frozenset[str]:
         self._before("flush", "")
-        self._inner.flush()
+        return self._inner.flush()
 
 
 def once_at(repository: Repository, at: int, act: Callable[[], None]) -> tuple[Watched, list[str]]:

@@ -15,7 +15,7 @@ import pytest
 from cachelib.model.config import Retention
 from cachelib.model.digest import Digest
 from cachelib.model.oci import CATALOG_TAG, INDEX_TAG, LayoutLocation, RegistryLocation
-from cachelib.model.outcome import Built, Pruned, PruneOutcome, Spared, Swept
+from cachelib.model.outcome import Built, Pruned, Spared, Swept
 from cachelib.model.ports import Deleter, Repository
 from cachelib.model.record import Origin, Record
 from cachelib.steps import pruning
@@ -102,9 +102,7 @@ def planned(repository: Repository) -> pruning.PruneRun:
     return pruning.plan(repository, RULES, frozenset(), now=datetime.now(UTC), jobs=2, progress=QuietProgress())
 
 
-def carry_out(
-    run: pruning.PruneRun, repository: Repository, deleter: Deleter, since: float = LATER
-) -> tuple[dict[str, PruneOutcome], Swept]:
+def carry_out(run: pruning.PruneRun, repository: Repository, deleter: Deleter, since: float = LATER) -> pruning.PruneResult:
     return pruning.prune(run, repository, deleter, labels={}, since=since, grace=0, jobs=2, progress=QuietProgress())
 
 
@@ -124,7 +122,7 @@ def test_what_was_planned_is_what_is_done(place: Place, tmp_path: Path) -> None:
     reasons = {item.label.partition("/")[0]: item.reason for item in run.plan.items}
     assert reasons["shared@1.0"].startswith(("library@2.0", "program@2.0"))
     assert {item.label.partition("/")[0] for item in run.plan.doomed()} == {"library@1.0", "program@1.0"}
-    outcomes, _ = carry_out(run, open_repository(), open_deleter())
+    outcomes = carry_out(run, open_repository(), open_deleter()).outcomes
     assert {h for h, outcome in outcomes.items() if isinstance(outcome, Pruned)} == {item.entry.hash for item in run.plan.doomed()}
     assert names(open_repository()) == LEFT
     catalog = load_catalog(open_repository())
@@ -134,7 +132,7 @@ def test_what_was_planned_is_what_is_done(place: Place, tmp_path: Path) -> None:
     # Once more: there is nothing left to do.
     again = planned(open_repository())
     assert again.plan.doomed() == ()
-    assert carry_out(again, open_repository(), open_deleter())[0] == {}
+    assert carry_out(again, open_repository(), open_deleter()).outcomes == {}
 
 
 class Stopping:
@@ -150,8 +148,8 @@ class Stopping:
         self._left -= 1
         return self._deleter.delete(tag, digest, since=since)
 
-    def flush(self) -> None:
-        self._deleter.flush()
+    def finish(self) -> frozenset[str]:
+        return self._deleter.finish()
 
     def sweep(self, keep: frozenset[Digest], *, before: float) -> Swept:
         return self._deleter.sweep(keep, before=before)
@@ -179,7 +177,7 @@ def test_what_was_pushed_meanwhile_saves_what_it_needs(place: Place, tmp_path: P
     old = next(entry.spec.root.raw for entry in DiskMirror(tmp_path / "m").entries() if entry.label.startswith("library@1.0"))
     add_entry(tmp_path / "new", [make_node("newcomer", dependencies=[old]), old])
     push_all(tmp_path / "new", open_repository())
-    outcomes, _ = carry_out(run, open_repository(), open_deleter())
+    outcomes = carry_out(run, open_repository(), open_deleter()).outcomes
     assert sorted(type(outcome).__name__ for outcome in outcomes.values()) == ["Pruned", "Spared"]
     assert names(open_repository()) == LEFT | {"newcomer-1.0", "library-1.0"}
     assert verify(open_repository(), jobs=2, progress=QuietProgress()).findings == ()
@@ -209,7 +207,7 @@ def test_the_same_bytes_pushed_again_are_spared_in_a_directory(tmp_path: Path) -
         os.utime(path, (1, 1))
     run, since = planned(layout(tmp_path)), time.time() - 5
     push_all(tmp_path / "m", layout(tmp_path), force=True)
-    outcomes, _ = carry_out(run, layout(tmp_path), layout(tmp_path), since=since)
+    outcomes = carry_out(run, layout(tmp_path), layout(tmp_path), since=since).outcomes
     assert {type(outcome) for outcome in outcomes.values()} == {Spared}
     assert verify(layout(tmp_path), jobs=2, progress=QuietProgress()).findings == ()
 
@@ -219,7 +217,7 @@ def test_what_was_downloaded_often_stays_and_is_told(tmp_path: Path) -> None:
         publish(tmp_path, open_repository)
         run = planned(open_repository())
         api.downloads[str(run.plan.doomed()[0].entry.manifest.digest)] = 5001
-        outcomes, _ = carry_out(run, open_repository(), open_deleter())
+        outcomes = carry_out(run, open_repository(), open_deleter()).outcomes
         (spared,) = [outcome for outcome in outcomes.values() if isinstance(outcome, Spared)]
         assert "5,000" in spared.reason or "5000" in spared.reason
         assert load_catalog(open_repository()).tags() == {t for t in open_repository().tags() if t not in (CATALOG_TAG, INDEX_TAG)}
@@ -271,7 +269,7 @@ def test_old_indexes_go_from_github_and_attestations_stay(tmp_path: Path) -> Non
         attest(open_repository(), doomed)
         child = attest(open_repository(), kept)
         stranded = {digest for digest in api.registry.manifests if digest not in api.registry.tags.values()} - {str(child)}
-        _, swept = carry_out(replace(run, tags=open_repository().tags()), open_repository(), open_deleter())
+        swept = carry_out(replace(run, tags=open_repository().tags()), open_repository(), open_deleter()).swept
         assert f"sha256-{doomed.hex}" not in open_repository().tags()
         assert f"sha256-{kept.hex}" in open_repository().tags()
         assert str(child) in api.registry.manifests
