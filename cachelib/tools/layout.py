@@ -46,7 +46,7 @@ class LayoutRepository:
 
     def read_blob(self, descriptor: Descriptor) -> bytes:
         """A small blob, whole."""
-        return b"".join(self._blobs.read(descriptor))
+        return b"".join(self.stream_blob(descriptor))
 
     def stream_blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """A blob in pieces; raises RegistryError at its end if it isn't what its digest says."""
