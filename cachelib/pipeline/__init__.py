@@ -1,16 +1,24 @@
 """The one place that knows environment, configuration and clock: wires tools into steps, one function a task."""
 
-from cachelib.pipeline.build import build
-from cachelib.pipeline.install import install
-from cachelib.pipeline.prune import prune
-from cachelib.pipeline.publish import index, push, render, serve
-from cachelib.pipeline.pull import pull
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from cachelib.pipeline.report_file import write_report
-from cachelib.pipeline.road import cache, demo
-from cachelib.pipeline.settings import config, docs
-from cachelib.pipeline.verify import verify
 from cachelib.pipeline.workspace import Workspace, open_workspace
 from cachelib.tools.process import prepare_process
+
+if TYPE_CHECKING:
+    from cachelib.pipeline.building import build
+    from cachelib.pipeline.installing import install
+    from cachelib.pipeline.pruning import prune
+    from cachelib.pipeline.publishing import index, push
+    from cachelib.pipeline.pulling import pull
+    from cachelib.pipeline.road import cache, demo
+    from cachelib.pipeline.settings import config, docs
+    from cachelib.pipeline.site import render, serve
+    from cachelib.pipeline.verifying import verify
 
 __all__ = [
     "Workspace",
@@ -31,3 +39,16 @@ __all__ = [
     "verify",
     "write_report",
 ]  # fmt: skip
+
+_MODULES = {
+    "build": "building", "cache": "road", "config": "settings", "demo": "road", "docs": "settings", "index": "publishing",
+    "install": "installing", "prune": "pruning", "pull": "pulling", "push": "publishing", "render": "site", "serve": "site",
+    "verify": "verifying",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """A task's function, from a module that is loaded when it is asked for: a push need not wait for what only a build needs."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

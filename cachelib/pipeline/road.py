@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from cachelib.model.errors import InstallError
-from cachelib.pipeline.build import build, run_build
-from cachelib.pipeline.install import install
-from cachelib.pipeline.publish import index, push, render
-from cachelib.pipeline.verify import verify
+from cachelib.pipeline.building import build, run_build
+from cachelib.pipeline.installing import install
+from cachelib.pipeline.publishing import index, push
+from cachelib.pipeline.site import render
+from cachelib.pipeline.verifying import verify
 from cachelib.pipeline.workspace import EXAMPLES, PROJECT, Workspace, open_workspace
-from cachelib.steps import reports
+from cachelib.steps import build_reports, reports
 from cachelib.steps.reports import Report
 
 
@@ -39,7 +40,7 @@ def demo(spack_root: str = "", var: Path = PROJECT / "var") -> Report:
         built = Report(lines=(f"build: left out; {mirror.root} is as it was, or a copy of examples/mirror",))
     else:
         result = run_build(ws, spack_root=spack_root)
-        built = reports.build_report(result)
+        built = build_reports.build_report(result)
         if result.not_built() == {"broken-clock"}:
             note = "  (broken-clock fails on purpose: a failure is reported, and the rest goes out)"
             built = Report(lines=(*built.lines, note))

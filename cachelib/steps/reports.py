@@ -7,15 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cachelib.model.errors import BuildError, CacheError
-from cachelib.model.outcome import Built, Failed, Reused, Skipped
+from cachelib.model.errors import CacheError
 from cachelib.model.text import printable
-from cachelib.steps.building import BuildResult
 
 #: Of what went well, this many lines are printed.
 SHOWN = 40
-#: Of a failed build's errors, this many lines are printed; the whole log is kept.
-ERROR_LINES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,42 +55,6 @@ def error_report(error: CacheError) -> Report:
 def error_text(error: CacheError) -> str:
     """An error as a person reads it: what, and what to do."""
     return f"error: {error.message}" + (f"\n  hint: {error.hint}" if error.hint else "")
-
-
-def build_report(result: BuildResult) -> Report:
-    """What was built, what failed and why, what was not tried."""
-    lines: list[str] = []
-    well: list[str] = []
-    for h, outcome in result.outcomes.items():
-        label = result.nodes[h].label
-        match outcome:
-            case Built():
-                well.append(f"  built    {label} in {outcome.seconds:.1f} s")
-            case Reused():
-                well.append(f"  reused   {label} ({outcome.source})")
-            case Failed():
-                lines.append(f"  FAILED   {label} in phase {outcome.phase}: {outcome.message}")
-                lines += [f"             | {line}" for line in outcome.error_lines[:ERROR_LINES]]
-                lines += [f"             whole log: {outcome.log}"] if outcome.log else []
-            case Skipped():
-                because = f": {outcome.because_of}" if outcome.because_of else ""
-                lines.append(f"  skipped  {label}, {outcome.reason}{because}")
-    for rejection in result.rejected:
-        lines.append(f"  REJECTED {rejection.request!r}:")
-        lines += [f"             | {line}" for line in rejection.reason.splitlines()]
-        lines.append(f"             hint: {rejection.hint}")
-    counts = Counter(type(outcome).__name__.lower() for outcome in result.outcomes.values())
-    counts["rejected"] = len(result.rejected)
-    total = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "nothing to build"
-    lines.append(f"build: {total}; {result.written} new in the mirror {result.mirror}")
-    lines += result.trouble.splitlines()
-    items = [item_data(result.nodes[h].label, outcome, hash=h) for h, outcome in result.outcomes.items()]
-    items += [{"label": r.request, "outcome": "rejected", "reason": r.reason} for r in result.rejected]
-    return Report(
-        lines=(*some(well), *lines),
-        exit_code=BuildError.exit_code if result.not_built() or result.trouble else 0,
-        data=(step_data("build", result.mirror, items, written=result.written),),
-    )
 
 
 def some(lines: list[str]) -> list[str]:

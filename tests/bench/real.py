@@ -13,7 +13,7 @@ import yaml
 
 from cachelib import pipeline
 from cachelib.pipeline.concretize import concretize
-from cachelib.pipeline.install import prepare_spack
+from cachelib.pipeline.installing import prepare_spack
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.spack import Spack
 from tests.bench.clock import PROJECT, Row, Table, alternate, invoke, seconds

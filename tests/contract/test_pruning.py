@@ -44,7 +44,8 @@ from cachelib.model.ports import Deleter, Repository
 from cachelib.model.record import Origin, Record
 from cachelib.steps import pruning
 from cachelib.steps.artifacts import load_catalog
-from cachelib.steps.registry_reports import prune_report
+from cachelib.steps.prune_reports import prune_report
+from cachelib.steps.reports import Report
 from cachelib.steps.verifying import verify
 from cachelib.tools.files import write_atomically
 from cachelib.tools.github_deleter import GitHubDeleter
@@ -1609,7 +1610,7 @@ def test_a_cache_is_never_emptied(cache: Cache, tmp_path: Path) -> None:
     assert files(folder / "registry") == before
 
 
-def in_process(folder: Path, **flags: Any) -> pipeline.reports.Report:  # type: ignore[name-defined]
+def in_process(folder: Path, **flags: Any) -> Report:
     return pipeline.prune(pipeline.open_workspace(str(folder / "cache.yaml")), **flags)
 
 

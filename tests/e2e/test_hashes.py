@@ -14,7 +14,7 @@ from cachelib import pipeline
 from cachelib.model.errors import InstallError
 from cachelib.model.spec import dag_hash, parse_node
 from cachelib.pipeline.concretize import concretize
-from cachelib.pipeline.install import prepare_spack
+from cachelib.pipeline.installing import prepare_spack
 from cachelib.steps.verifying import hash_fits
 from cachelib.tools import git
 from cachelib.tools.mirror import DiskMirror

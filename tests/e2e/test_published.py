@@ -17,7 +17,7 @@ import requests
 from cachelib import pipeline
 from cachelib.model.oci import spec_tag
 from cachelib.model.outcome import Reused
-from cachelib.pipeline.build import run_build
+from cachelib.pipeline.building import run_build
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.spack import Folders, Spack
 from tests.conftest import need

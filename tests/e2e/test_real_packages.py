@@ -12,7 +12,7 @@ import pytest
 
 from cachelib import pipeline
 from cachelib.model.outcome import Built
-from cachelib.pipeline.build import run_build
+from cachelib.pipeline.building import run_build
 from cachelib.tools.mirror import DiskMirror
 from tests.e2e.conftest import Client
 from tests.support.debian_sources import source_mirror

@@ -16,9 +16,9 @@ from cachelib.model.oci import Location, RegistryLocation
 from cachelib.model.outcome import BuildOutcome, Failed, Rejected, Reused
 from cachelib.model.record import Origin
 from cachelib.pipeline.concretize import concretize
-from cachelib.pipeline.install import prepare_spack
+from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.workspace import Workspace
-from cachelib.steps import building, reports
+from cachelib.steps import build_reports, building, reports
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reports import Report
 from cachelib.steps.targets import choose_target
@@ -41,13 +41,13 @@ def build(
     """Build requests (the stack's own where none are given) into the mirror; go on past failures."""
     if dry_run:
         return plan_build(ws, specs, stack_name, spack_root)
-    return reports.build_report(run_build(ws, specs, stack_name, spack_root, jobs, packages))
+    return build_reports.build_report(run_build(ws, specs, stack_name, spack_root, jobs, packages))
 
 
 def plan_build(ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "") -> Report:
     """Tell what a build would do; concretizes, but builds nothing."""
     ready = _prepare(ws, specs, stack_name, spack_root)
-    refused = reports.build_report(building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror="", written=0))
+    refused = build_reports.build_report(building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror="", written=0))
     if ready.lock is None:
         return refused
     lines = building.plan_lines(ready.lock, ready.installed(), ready.mirrored())

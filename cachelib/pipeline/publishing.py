@@ -1,20 +1,17 @@
-"""From the mirror to the registry, its indexes and the site; and whether what is there is right."""
+"""From the mirror to the registry, and its indexes."""
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
-from pathlib import Path
 
 from cachelib.model.config import Stack
-from cachelib.model.errors import CatalogError, MirrorError
+from cachelib.model.errors import MirrorError
 from cachelib.model.image import BaseImage
-from cachelib.model.oci import CATALOG_TAG, Location, RegistryLocation, parse_image
+from cachelib.model.oci import Location, parse_image
 from cachelib.model.ports import Repository
-from cachelib.pipeline.workspace import JOBS, PROJECT, Workspace, check_jobs
-from cachelib.steps import artifacts, bases, indexing, pushing, registry_reports, rendering, reports, staleness
+from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
+from cachelib.steps import bases, indexing, pushing, registry_reports, reports, staleness
 from cachelib.steps.reports import Report
-from cachelib.tools.site import serving, write_site
 
 
 def push(ws: Workspace, to: str = "", *, force: bool = False, dry_run: bool = False, jobs: int = JOBS) -> Report:
@@ -38,34 +35,6 @@ def _index(ws: Workspace, location: Location, full: bool, jobs: int) -> Report:
     repository = ws.repository(location)
     indexed = indexing.index(repository, labels=ws.oci_labels(), jobs=jobs, progress=ws.progress, full=full)
     return registry_reports.index_report(indexed, repository.name)
-
-
-def render(ws: Workspace, to: str = "", out: str = "") -> Report:
-    """Render website and API from the catalogs."""
-    # Templates take a tenth of a second to load, and no other task needs them.
-    from cachelib.tools.templates import JinjaTemplates
-
-    images, indexed = [], []
-    for image in ws.images():
-        location = ws.location(to).child(image)
-        repository = ws.repository(location)
-        catalog = artifacts.load_catalog(repository)
-        indexed.append(repository.manifest(CATALOG_TAG) is not None)
-        images.append(
-            rendering.SiteImage(name=image, mirror_url=_mirror_url(ws, image, location), reference=repository.name, catalog=catalog)
-        )
-    if not any(indexed):
-        raise CatalogError(f"nothing is indexed in {ws.location(to)}", hint="is it the right place? `inv push` and `inv index` fill it")
-    folder = Path(out).resolve() if out else ws.var / "site"
-    count = write_site(folder, rendering.render(ws.settings.site, images, JinjaTemplates(PROJECT / "templates")))
-    return Report(lines=(f"render: {count} files in {folder}",))
-
-
-def serve(ws: Workspace, port: int = 8000, out: str = "") -> None:
-    """Show the rendered site on this machine until interrupted."""
-    with serving(Path(out).resolve() if out else ws.var / "site", port) as server, contextlib.suppress(KeyboardInterrupt):
-        ws.progress.say(f"the site is at http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
-        server.serve_forever()
 
 
 def _push(ws: Workspace, image: str, stack: Stack, location: Location, force: bool, dry_run: bool, jobs: int) -> Report:
@@ -101,8 +70,3 @@ def _bases(ws: Workspace, stack: Stack, plan: pushing.PushPlan, repository: Repo
         found[platform] = bases.base_image(source, reference, stack.base_image.partition("://")[2] or stack.base_image, platform)
         bases.copy_base(source, repository, found[platform])
     return found
-
-
-def _mirror_url(ws: Workspace, image: str, location: Location) -> str:
-    """What stock Spack takes as a mirror: the registry, or the local mirror where the registry is a directory."""
-    return str(location) if isinstance(location, RegistryLocation) else ws.mirror(image).root.as_uri()

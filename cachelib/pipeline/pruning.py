@@ -12,7 +12,7 @@ from cachelib.model.errors import FormatError, UsageError
 from cachelib.model.oci import Location
 from cachelib.model.spec import check_hash
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
-from cachelib.steps import pruning, registry_reports, reports
+from cachelib.steps import prune_reports, pruning, reports
 from cachelib.steps.reports import Report
 
 #: Hours for which what nothing names any more is left alone.
@@ -54,13 +54,13 @@ def _prune(
     rules = {name: stack.retention for name, stack in stacks.items()}
     run = pruning.plan(repository, rules, locked, now=now, jobs=jobs, progress=ws.progress)
     if dry_run:
-        return registry_reports.prune_plan_report(run.plan, repository.name)
+        return prune_reports.prune_plan_report(run.plan, repository.name)
     pruning.check(run.plan, yes=yes)
     result = pruning.prune(
         run, repository, ws.deleter(location, repository),
         labels=ws.oci_labels(), since=now.timestamp(), grace=grace * 3600.0, jobs=jobs, progress=ws.progress,
     )  # fmt: skip
-    return registry_reports.prune_report(run.plan, result, repository.name)
+    return prune_reports.prune_report(run.plan, result, repository.name)
 
 
 def _found(folder: Path, pattern: str) -> Iterable[Path]:

@@ -1,0 +1,44 @@
+"""From the registry to the site, and the site on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from cachelib.model.errors import CatalogError
+from cachelib.model.oci import CATALOG_TAG, Location, RegistryLocation
+from cachelib.pipeline.workspace import PROJECT, Workspace
+from cachelib.steps import artifacts, rendering
+from cachelib.steps.reports import Report
+from cachelib.tools.site import serving, write_site
+from cachelib.tools.templates import JinjaTemplates
+
+
+def render(ws: Workspace, to: str = "", out: str = "") -> Report:
+    """Render website and API from the catalogs."""
+    images, indexed = [], []
+    for image in ws.images():
+        location = ws.location(to).child(image)
+        repository = ws.repository(location)
+        catalog = artifacts.load_catalog(repository)
+        indexed.append(repository.manifest(CATALOG_TAG) is not None)
+        images.append(
+            rendering.SiteImage(name=image, mirror_url=_mirror_url(ws, image, location), reference=repository.name, catalog=catalog)
+        )
+    if not any(indexed):
+        raise CatalogError(f"nothing is indexed in {ws.location(to)}", hint="is it the right place? `inv push` and `inv index` fill it")
+    folder = Path(out).resolve() if out else ws.var / "site"
+    count = write_site(folder, rendering.render(ws.settings.site, images, JinjaTemplates(PROJECT / "templates")))
+    return Report(lines=(f"render: {count} files in {folder}",))
+
+
+def serve(ws: Workspace, port: int = 8000, out: str = "") -> None:
+    """Show the rendered site on this machine until interrupted."""
+    with serving(Path(out).resolve() if out else ws.var / "site", port) as server, contextlib.suppress(KeyboardInterrupt):
+        ws.progress.say(f"the site is at http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
+        server.serve_forever()
+
+
+def _mirror_url(ws: Workspace, image: str, location: Location) -> str:
+    """What stock Spack takes as a mirror: the registry, or the local mirror where the registry is a directory."""
+    return str(location) if isinstance(location, RegistryLocation) else ws.mirror(image).root.as_uri()
