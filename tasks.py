@@ -76,6 +76,37 @@ def install(_: Context, config: str = "cache.yaml", stack: str = "", spack: str 
     help={
         "spec": "what to build, as after `spack install`; may be repeated (default: the stack's specs)",
         "config": CONFIG,
+        "stack": "stack of cache.yaml (default: all that suit this machine)",
+        "spack": SPACK,
+        "to": TO,
+        "workers": "runners that may build at once (default: as the stack says)",
+        "out": "folder that takes plan.json and the concretized environments (default: var/plan)",
+        "rebuild": "build the requests again, though they are in the cache",
+        "json": JSON,
+    },
+)
+@reporting
+def plan(
+    _: Context,
+    spec: list[str],
+    config: str = "cache.yaml",
+    stack: str = "",
+    spack: str = "",
+    to: str = "",
+    workers: int = 0,
+    out: str = "",
+    rebuild: bool = False,
+    json: str = "",
+) -> Report:
+    """Say what is to be built and why, and lay it out for workers: who builds what, in which order."""
+    return pipeline.plan(pipeline.open_workspace(config), spec, stack, spack, to, workers, out, rebuild=rebuild)
+
+
+@task(
+    iterable=["spec"],
+    help={
+        "spec": "what to build, as after `spack install`; may be repeated (default: the stack's specs)",
+        "config": CONFIG,
         "stack": STACK,
         "spack": SPACK,
         "jobs": "processes per package (default: the cores, shared out)",

@@ -12,6 +12,7 @@ from cachelib.tools.process import prepare_process
 if TYPE_CHECKING:
     from cachelib.pipeline.building import build
     from cachelib.pipeline.installing import install
+    from cachelib.pipeline.planning import plan
     from cachelib.pipeline.pruning import prune
     from cachelib.pipeline.publishing import index, push
     from cachelib.pipeline.pulling import pull
@@ -30,6 +31,7 @@ __all__ = [
     "index",
     "install",
     "open_workspace",
+    "plan",
     "prepare_process",
     "prune",
     "pull",
@@ -42,8 +44,8 @@ __all__ = [
 
 _MODULES = {
     "build": "building", "cache": "road", "config": "settings", "demo": "road", "docs": "settings", "index": "publishing",
-    "install": "installing", "prune": "pruning", "pull": "pulling", "push": "publishing", "render": "site", "serve": "site",
-    "verify": "verifying",
+    "install": "installing", "plan": "planning", "prune": "pruning", "pull": "pulling", "push": "publishing", "render": "site",
+    "serve": "site", "verify": "verifying",
 }  # fmt: skip
 
 

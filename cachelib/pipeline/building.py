@@ -46,7 +46,7 @@ def build(
 
 def plan_build(ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "") -> Report:
     """Tell what a build would do; concretizes, but builds nothing."""
-    ready = _prepare(ws, specs, stack_name, spack_root)
+    ready = prepare(ws, specs, stack_name, spack_root)
     refused = build_reports.build_report(building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror="", written=0))
     if ready.lock is None:
         return refused
@@ -61,7 +61,7 @@ def run_build(
     ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "", jobs: int = 0, packages: int = 0
 ) -> building.BuildResult:
     """Build, and tell what became of each spec."""
-    ready = _prepare(ws, specs, stack_name, spack_root)
+    ready = prepare(ws, specs, stack_name, spack_root)
     lock, spack, mirror = ready.lock, ready.spack, ready.mirror
     if lock is None:
         return building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror=str(mirror.root), written=0)
@@ -96,7 +96,7 @@ def run_build(
 
 def _write_records(
     ws: Workspace,
-    ready: _Ready,
+    ready: Ready,
     lock: building.Lock,
     outcomes: dict[str, BuildOutcome],
     described: Mapping[str, Mapping[str, Any]],
@@ -115,7 +115,7 @@ def _write_records(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ready:
+class Ready:
     """A build that can begin: a configured Spack and a concretized environment (no lock where every request was refused)."""
 
     name: str
@@ -136,7 +136,8 @@ class _Ready:
         return frozenset(entry.hash for entry in self.mirror.entries(lambda _: None))
 
 
-def _prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: str) -> _Ready:
+def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: str) -> Ready:
+    """Install what is missing, and concretize; raise CacheError where no build could begin."""
     name, stack = ws.stack(stack_name)
     if stack.targets and not choose_target(stack.targets, ws.machine):
         raise BuildError(
@@ -146,10 +147,10 @@ def _prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: s
     spack, repos = prepare_spack(ws, stack, name, spack_root)
     mirror, location = ws.mirror(stack.image_name), ws.location("").child(stack.image_name)
     env, lock, rejected = concretize(ws, spack, name, stack, repos, tuple(specs) or stack.specs, bool(specs), mirror, location)
-    return _Ready(name=name, stack=stack, spack=spack, mirror=mirror, location=location, env=env, lock=lock, rejected=tuple(rejected))
+    return Ready(name=name, stack=stack, spack=spack, mirror=mirror, location=location, env=env, lock=lock, rejected=tuple(rejected))
 
 
-def _write_mirror(ws: Workspace, ready: _Ready, lock: building.Lock, described: Mapping[str, Mapping[str, Any]]) -> int:
+def _write_mirror(ws: Workspace, ready: Ready, lock: building.Lock, described: Mapping[str, Mapping[str, Any]]) -> int:
     """Write what is installed into the mirror, and the mirror's index anew; return how many entries are new."""
     mirror = ready.mirror
     published: frozenset[str] = frozenset()

@@ -24,9 +24,10 @@ _GENERIC_ERROR = re.compile(r"==> Error: (?P<message>.*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """A concretized environment: all nodes, by DAG hash."""
+    """A concretized environment: all nodes by DAG hash, and the requests by the hash of what they became."""
 
     nodes: Mapping[str, Node]
+    roots: Mapping[str, str] = field(default_factory=dict)
 
     def buildable(self) -> tuple[Node, ...]:
         """All nodes but externals, dependencies first."""
@@ -74,9 +75,12 @@ def parse_lock(data: Mapping[str, Any]) -> Lock:
     """Read a spack.lock (lockfile versions 5 and later)."""
     try:
         nodes = {h: parse_node({**raw, "hash": h}) for h, raw in data["concrete_specs"].items()}
+        roots = {str(root["hash"]): str(root["spec"]) for root in data.get("roots", ())}
+        if not roots.keys() <= nodes.keys():
+            raise FormatError("a root is not among the specs")
     except (KeyError, TypeError, AttributeError, FormatError) as error:
         raise BuildError(f"Spack's spack.lock is not understood: {error!r}") from None
-    return Lock(nodes=nodes)
+    return Lock(nodes=nodes, roots=roots)
 
 
 def environment_yaml(

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from cachelib.model import errors
-from cachelib.model.config import json_schema
+from cachelib.model.config_schema import json_schema
 from cachelib.model.ports import File
 from cachelib.model.reference import TaskHelp
 from cachelib.steps.api_schema import api_schema

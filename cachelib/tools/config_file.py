@@ -12,7 +12,8 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from cachelib.model.config import Settings, Stack, from_data, json_schema
+from cachelib.model.config import Settings, Stack
+from cachelib.model.config_schema import from_data, json_schema
 from cachelib.model.errors import ConfigError, UsageError
 from cachelib.model.oci import parse_image, parse_location
 from cachelib.model.text import printable

@@ -12,7 +12,7 @@ import yaml
 from oras.auth.token import TokenAuth
 
 from cachelib.model import errors
-from cachelib.model.config import json_schema
+from cachelib.model.config_schema import json_schema
 from cachelib.steps.api_schema import api_schema
 from cachelib.steps.reference import reference
 from cachelib.tools.task_help import task_help

@@ -1,0 +1,127 @@
+"""A plan as a person reads it in a terminal, and on the page of a run: a table, a Gantt chart, and the DAG where it is small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cachelib.model.plan import Action, StackPlan
+from cachelib.model.schedule import Costs
+from cachelib.model.text import printable
+from cachelib.steps.reports import Report, some, step_data
+
+#: A DAG of more specs than this is no picture, but a tangle.
+DRAWN = 40
+#: A chart of more bars than this is not looked at either (and a summary may have 1 MiB).
+BARS = 400
+
+
+def plan_report(plans: Sequence[StackPlan], rejected: Report, where: str) -> Report:
+    """What is to be built and why, by whom, and how long that is thought to take."""
+    lines = list(rejected.lines)
+    for plan in plans:
+        place = plan.schedule.place()
+        for item in plan.of(Action.BUILD):
+            worker, slot = place[item.hash]
+            lines.append(
+                f"  build    {item.label} by worker {worker + 1} in slot {slot + 1}, about {_minutes(item.seconds)}: {item.reason}"
+            )
+        lines += [f"  left     {item.label}: {item.reason}" for item in plan.of(Action.LEFT_OVER)]
+        lines += some([f"  present  {item.label}: {item.reason}" for item in plan.of(Action.PRESENT)])
+        lines += some([f"  idle     {item.label}: {item.reason}" for item in plan.of(Action.IDLE)])
+        lines.append(_last(plan))
+    lines.append(f"plan: in {where}; nothing was built")
+    data = tuple(
+        step_data(
+            "plan", plan.stack, [item.json() | {"outcome": item.action.value} for item in plan.items],
+            schedule=plan.schedule.json(), bound=round(plan.bound, 1),
+        )
+        for plan in plans
+    )  # fmt: skip
+    return Report(lines=tuple(lines), exit_code=rejected.exit_code, data=data)
+
+
+def _last(plan: StackPlan) -> str:
+    counts = {action: len(plan.of(action)) for action in Action}
+    if not counts[Action.BUILD]:
+        rest = f"; {counts[Action.LEFT_OVER]} are left over" if counts[Action.LEFT_OVER] else ""
+        return f"stack {plan.stack}: nothing to build, {counts[Action.PRESENT]} specs are in the cache{rest}"
+    slots = sum(len(slots) for slots in plan.schedule.workers)
+    there = f"{counts[Action.PRESENT]} in the cache, {counts[Action.LEFT_OVER]} left over"
+    return (
+        f"stack {plan.stack}: {counts[Action.BUILD]} to build, {there}; "
+        f"{len(plan.schedule.workers)} workers, {slots} slots, about {_minutes(plan.schedule.seconds)} "
+        f"(no schedule is faster than {_minutes(plan.bound)})"
+    )
+
+
+def summary(plans: Sequence[StackPlan], costs: Costs) -> str:
+    """The same in GitHub's Markdown, for the summary of a job."""
+    lines: list[str] = []
+    for plan in plans:
+        lines += [f"## Stack {plan.stack}", "", _last(plan).partition(": ")[2].capitalize() + ".", ""]
+        built = plan.of(Action.BUILD)
+        if not built:
+            continue
+        lines += ["```mermaid", *_gantt(plan, costs), "```", ""]
+        if len(built) <= DRAWN:
+            lines += ["```mermaid", *_drawing(plan), "```", ""]
+        lines += ["| spec | worker | slot | about | why |", "| --- | --: | --: | --: | --- |"]
+        place = plan.schedule.place()
+        rows = []
+        for item in (*built, *plan.of(Action.LEFT_OVER)):
+            worker, slot = (str(number + 1) for number in place[item.hash]) if item.hash in place else ("", "")
+            rows.append(f"| {_cell(item.label)} | {worker} | {slot} | {_minutes(item.seconds)} | {_cell(item.reason)} |")
+        lines += [*rows[:BARS], *([f"| … and {len(rows) - BARS} more | | | | |"] if len(rows) > BARS else []), ""]
+    return "\n".join(lines) + "\n"
+
+
+def _gantt(plan: StackPlan, costs: Costs) -> Iterator[str]:
+    yield from ("gantt", "  dateFormat X", "  axisFormat %H:%M")
+    items = {item.hash: item for item in plan.of(Action.BUILD)}
+    ends: dict[str, float] = {}
+    waiting = [list(slots) for slots in plan.schedule.workers]
+    bars: list[list[str]] = [[] for _ in waiting]
+    free = [costs.job] * len(waiting)
+    while any(waiting):
+        for at, slots in enumerate(waiting):
+            if not slots or not all(need in ends for need in slots[0].waits):
+                continue
+            slot = slots.pop(0)
+            now = max([free[at], *(ends[need] for need in slot.waits)]) + costs.slot
+            for h in slot.builds:
+                start, now = now, now + items[h].seconds
+                bars[at].append(f"  {_bar(items[h].label)} :{start:.0f}, {max(now, start + 1):.0f}")
+            free[at] = now
+            ends |= dict.fromkeys(slot.builds, now)
+    shown = 0
+    for at, found in enumerate(bars):
+        if shown + len(found) > BARS:
+            yield f"  %% {len(bars) - at} more workers"
+            return
+        yield f"  section Worker {at + 1}"
+        yield from found
+        shown += len(found)
+
+
+def _drawing(plan: StackPlan) -> Iterator[str]:
+    items = {item.hash: item for item in plan.of(Action.BUILD)}
+    yield "flowchart LR"
+    for h, item in items.items():
+        yield f'  {h}["{_bar(item.label)}"]'
+    for h in items:
+        yield from (f"  {need} --> {h}" for need in plan.needs[h])
+
+
+def _bar(label: str) -> str:
+    """A label in which nothing is left that Mermaid would read as its own."""
+    return "".join(char if char.isalnum() or char in "._-+" else " " for char in label.partition("/")[0].replace("@", " "))
+
+
+def _cell(text: str) -> str:
+    """Text in a cell of a table: what a person wrote stays text."""
+    safe = "".join(f"&#{ord(char)};" if char in "|&<>`*_[]()#!~\\\"'$:@" else char for char in printable(text))
+    return safe.replace("\n", " ")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"

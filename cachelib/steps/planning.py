@@ -1,0 +1,98 @@
+"""Decides what of a stack is to be built: what its requests need, minus what is there; and lays that out for workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from statistics import median
+
+from cachelib.model.catalog import Catalog
+from cachelib.model.plan import Action, PlanItem, StackPlan
+from cachelib.model.schedule import Costs, Limits, Work
+from cachelib.model.spec import Edge
+from cachelib.steps.building import Lock
+from cachelib.steps.image import PREFIX
+from cachelib.steps.scheduling import make_schedule
+from cachelib.steps.timing import bound
+
+#: What a build is thought to take where nothing is known of any (seconds).
+UNKNOWN_SECONDS = 120.0
+_RUNTIME = frozenset({"link", "run"})
+
+
+def needed(lock: Lock, present: Mapping[str, str]) -> dict[str, str]:
+    """What is to be built, each with its reason: requests that are not there, and what those need and is not there either.
+
+    What is there needs no more than its link/run closure: a compiler that built it last year need not be built again.
+    """
+    reasons: dict[str, str] = {}
+    seen: set[str] = set()
+    waiting = [(h, f"requested as {request!r}") for h, request in sorted(lock.roots.items(), key=lambda root: (root[1], root[0]))]
+    while waiting:
+        h, reason = waiting.pop(0)
+        node = lock.nodes[h]
+        if h in seen or node.external:
+            continue
+        seen.add(h)
+        edges: Iterable[Edge] = node.dependencies
+        if h in present:
+            edges = (edge for edge in edges if edge.deptypes & _RUNTIME)
+        else:
+            reasons[h] = f"{reason}, and not in the cache"
+        waiting += [(edge.hash, f"{node.label} needs it") for edge in edges]
+    return reasons
+
+
+def known_seconds(catalog: Catalog) -> dict[str, float]:
+    """What the builds of each package took, by its name: the median of those that tell."""
+    told: dict[str, list[float]] = {}
+    for entry in catalog.entries.values():
+        try:
+            seconds = float(entry.annotations.get(f"{PREFIX}build.seconds", ""))
+        except ValueError:
+            continue
+        if 0 <= seconds < 1e6:
+            told.setdefault(entry.annotations.get("org.opencontainers.image.title", "").partition("@")[0], []).append(seconds)
+    return {name: median(seconds) for name, seconds in told.items()}
+
+
+def make_plan(
+    lock: Lock,
+    *,
+    stack: str,
+    image: str,
+    runner: str,
+    present: Mapping[str, str],
+    seconds: Mapping[str, float],
+    limits: Limits,
+    costs: Costs,
+) -> StackPlan:
+    """The plan of a stack. `present` tells where what is there is; `seconds` what builds took, by the name of the package."""
+    reasons = needed(lock, present)
+    usual = median(seconds.values()) if seconds else UNKNOWN_SECONDS
+    works = {}
+    for h in reasons:
+        node = lock.nodes[h]
+        needs = tuple(sorted({edge.hash for edge in node.dependencies if edge.hash in reasons}))
+        works[h] = Work(hash=h, label=node.label, seconds=seconds.get(node.name, usual), needs=needs)
+    schedule = make_schedule(list(works.values()), limits=limits, costs=costs)
+    left = {item.hash: item.reason for item in schedule.left_over}
+    items = []
+    for h, node in lock.nodes.items():
+        item = PlanItem(hash=h, label=node.label, action=Action.IDLE, reason="only needed to build what is there already")
+        if node.external:
+            item = replace(item, action=Action.EXTERNAL, reason="taken from the machine")
+        elif h in left:
+            item = replace(item, action=Action.LEFT_OVER, reason=left[h], seconds=works[h].seconds)
+        elif h in reasons:
+            item = replace(item, action=Action.BUILD, reason=reasons[h], seconds=works[h].seconds)
+        elif h in present:
+            item = replace(item, action=Action.PRESENT, reason=present[h])
+        items.append(item)
+    built = {h: work for h, work in works.items() if h not in left}
+    order = {h: at for at, h in enumerate(schedule.place())}
+    return StackPlan(
+        stack=stack, image=image, runner=runner, schedule=schedule, bound=bound(built, limits.workers, costs),
+        items=tuple(sorted(items, key=lambda item: (list(Action).index(item.action), order.get(item.hash, 0), item.label, item.hash))),
+        needs={h: work.needs for h, work in built.items()},
+    )  # fmt: skip
