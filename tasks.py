@@ -131,6 +131,53 @@ def build(
 
 @task(
     help={
+        "worker": "which worker of the plan this is, counted from 1",
+        "config": CONFIG,
+        "plan": "folder of the plan (default: var/plan)",
+        "parts": "folder in which workers find what others built (default: var/parts)",
+        "stack": "stack of the plan (default: the only one that builds something)",
+        "spack": SPACK,
+        "wait": "minutes to wait, in all, for what other workers build",
+        "jobs": "processes per package (default: the cores, shared out)",
+        "packages": "packages that are built at once (default: half the cores, at most 4)",
+        "json": JSON,
+    }
+)
+@reporting
+def work(
+    _: Context,
+    worker: int = 0,
+    config: str = "cache.yaml",
+    plan: str = "",
+    parts: str = "",
+    stack: str = "",
+    spack: str = "",
+    wait: int = 300,
+    jobs: int = 0,
+    packages: int = 0,
+    json: str = "",
+) -> Report:
+    """Be one worker of a plan: build its slots in order, and hand each on as a part."""
+    return pipeline.work(pipeline.open_workspace(config), worker, plan, parts, stack, spack, wait, jobs, packages)
+
+
+@task(
+    help={
+        "config": CONFIG,
+        "plan": "folder of the plan (default: var/plan)",
+        "parts": "folder of what the workers handed on (default: var/parts)",
+        "stack": "gather this stack alone",
+        "json": JSON,
+    }
+)
+@reporting
+def gather(_: Context, config: str = "cache.yaml", plan: str = "", parts: str = "", stack: str = "", json: str = "") -> Report:
+    """Take what the workers of a plan built into the local mirror, checking all of it; then `inv push` publishes it."""
+    return pipeline.gather(pipeline.open_workspace(config), plan, parts, stack)
+
+
+@task(
+    help={
         "config": CONFIG,
         "to": TO,
         "force": "send again what is published already",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from cachelib.model.schedule import Schedule
+from cachelib.model.errors import FormatError
+from cachelib.model.schedule import Schedule, parse_schedule
+from cachelib.model.spec import check_hash
 
 #: The minor version counts additions; readers ignore keys they don't know.
 PLAN_VERSION = "1.0"
@@ -56,11 +60,31 @@ class StackPlan:
         return tuple(item for item in self.items if item.action is action)
 
     def jobs(self) -> list[dict[str, Any]]:
-        """The jobs of a matrix: one a worker."""
-        return [
-            {"stack": self.stack, "worker": at, "runner": self.runner, "slots": len(slots)}
+        """The jobs of a matrix: one a worker, counted from 1 as people do."""
+        about = {"stack": self.stack, "runner": self.runner}
+        return [{**about, "worker": at + 1, "slots": len(slots)} for at, slots in enumerate(self.schedule.workers)]
+
+    def part(self, worker: int, slot: int) -> str:
+        """What the part of a slot is called that is handed on; both are counted from 1. A part of another plan has another name."""
+        return f"{self.stack}-{self.id}-worker-{worker}-slot-{slot}"
+
+    @property
+    def id(self) -> str:
+        """Tells this plan's parts from those of every other plan."""
+        return hashlib.sha256(json.dumps([self.stack, self.image, self.schedule.json()]).encode()).hexdigest()[:8]
+
+    def part_of(self, dag_hash: str) -> str:
+        """The part that a spec is to be in."""
+        worker, slot = self.schedule.place()[dag_hash]
+        return self.part(worker + 1, slot + 1)
+
+    def parts(self) -> dict[str, tuple[str, ...]]:
+        """All parts of the plan, and what each may hold."""
+        return {
+            self.part(at + 1, number + 1): slot.builds
             for at, slots in enumerate(self.schedule.workers)
-        ]
+            for number, slot in enumerate(slots)
+        }
 
     def json(self) -> dict[str, Any]:
         return {
@@ -72,3 +96,31 @@ class StackPlan:
             "schedule": self.schedule.json(),
             "bound": round(self.bound, 1),
         }
+
+
+def parse_plan(data: Mapping[str, Any]) -> tuple[StackPlan, ...]:
+    """Read the JSON of a plan; raise FormatError where it is malformed, or of another major version."""
+    try:
+        if str(data["meta"]["plan"]).partition(".")[0] != PLAN_VERSION.partition(".")[0]:
+            raise FormatError(f"a plan of version {data['meta']['plan']!r}; this program reads {PLAN_VERSION}")
+        return tuple(_stack(item) for item in data["stacks"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"a plan is malformed: {error!r}") from None
+
+
+def _stack(data: Mapping[str, Any]) -> StackPlan:
+    items = tuple(
+        PlanItem(
+            hash=check_hash(item["hash"], "a plan"), label=str(item["label"]), action=Action(item["action"]), reason=str(item["reason"]),
+            seconds=float(item["seconds"]),
+        )
+        for item in data["items"]
+    )  # fmt: skip
+    plan = StackPlan(
+        stack=str(data["stack"]), image=str(data["image"]), runner=str(data["runner"]), items=items,
+        needs={check_hash(h, "a plan"): tuple(check_hash(need, "a plan") for need in needs) for h, needs in data["needs"].items()},
+        schedule=parse_schedule(data["schedule"]), bound=float(data["bound"]),
+    )  # fmt: skip
+    if plan.schedule.place().keys() != plan.needs.keys() or plan.needs.keys() != {item.hash for item in plan.of(Action.BUILD)}:
+        raise FormatError("a plan builds other specs than it schedules")
+    return plan

@@ -11,6 +11,7 @@ from cachelib.tools.process import prepare_process
 
 if TYPE_CHECKING:
     from cachelib.pipeline.building import build
+    from cachelib.pipeline.gathering import gather
     from cachelib.pipeline.installing import install
     from cachelib.pipeline.planning import plan
     from cachelib.pipeline.pruning import prune
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cachelib.pipeline.settings import config, docs
     from cachelib.pipeline.site import render, serve
     from cachelib.pipeline.verifying import verify
+    from cachelib.pipeline.working import work
 
 __all__ = [
     "Workspace",
@@ -28,6 +30,7 @@ __all__ = [
     "config",
     "demo",
     "docs",
+    "gather",
     "index",
     "install",
     "open_workspace",
@@ -39,13 +42,14 @@ __all__ = [
     "render",
     "serve",
     "verify",
+    "work",
     "write_report",
 ]  # fmt: skip
 
 _MODULES = {
-    "build": "building", "cache": "road", "config": "settings", "demo": "road", "docs": "settings", "index": "publishing",
-    "install": "installing", "plan": "planning", "prune": "pruning", "pull": "pulling", "push": "publishing", "render": "site",
-    "serve": "site", "verify": "verifying",
+    "build": "building", "cache": "road", "config": "settings", "demo": "road", "docs": "settings", "gather": "gathering",
+    "index": "publishing", "install": "installing", "plan": "planning", "prune": "pruning", "pull": "pulling", "push": "publishing",
+    "render": "site", "serve": "site", "verify": "verifying", "work": "working",
 }  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def _write_records(
     described: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Leave a record of each spec in the mirror, and the log of each failure; the outcomes then name the log that is kept."""
-    origin, mirror = _origin(ws, ready.name, ready.stack, ready.spack), ready.mirror
+    origin, mirror = origin_of(ws, ready.name, ready.stack, ready.spack), ready.mirror
     for h, outcome in outcomes.items():
         log = None
         if isinstance(outcome, Failed) and outcome.log:
@@ -182,7 +182,8 @@ def _write_mirror(ws: Workspace, ready: Ready, lock: building.Lock, described: M
     return len(missing)
 
 
-def _origin(ws: Workspace, name: str, stack: Stack, spack: Spack) -> Origin:
+def origin_of(ws: Workspace, name: str, stack: Stack, spack: Spack) -> Origin:
+    """Where what is built here now comes from."""
     env, source = ws.env, ws.source()
     return Origin(
         stack=name,

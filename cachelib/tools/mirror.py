@@ -35,7 +35,7 @@ from cachelib.model.errors import FormatError, MirrorError
 from cachelib.model.oci import compact_json, parse_json
 from cachelib.model.record import Record, parse_record
 from cachelib.model.spec import NodePool, parse_spec
-from cachelib.tools.files import atomic_file, sweep, write_atomically
+from cachelib.tools.files import BLOCK, atomic_file, sweep, write_atomically
 from cachelib.tools.tarball import INFLATE_ERRORS, inspect_tarball
 
 _SPECS = PurePosixPath("v3/manifests/spec")
@@ -107,6 +107,17 @@ class DiskMirror:
     def log_path(self, dag_hash: str) -> Path:
         """Where the log of a failed build lies, gzipped."""
         return self.root / "records" / "log" / f"{quote(dag_hash, safe='')}.txt.gz"
+
+    def read_log(self, dag_hash: str, limit: int) -> bytes | None:
+        """The log of a failed build, its last `limit` bytes; nothing where there is none, or none that can be read."""
+        try:
+            with gzip.open(self.log_path(dag_hash)) as file:
+                kept = b""
+                while block := file.read(BLOCK):
+                    kept = (kept + block)[-limit:]
+        except INFLATE_ERRORS:
+            return None
+        return kept
 
     def inspect_tarball(self, blob: BlobRecord, *, again: bool = False) -> TarballInfo:
         """What is in a tarball; remembered beside the mirror by digest, as long as the file has its size."""

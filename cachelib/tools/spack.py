@@ -123,12 +123,13 @@ class Spack:
         """Concretize an environment; its spack.lock is written where that worked."""
         return self.run("-e", str(env), "concretize", "--force")
 
-    def install(self, env: Path, *, jobs: int, packages: int, on_line: Callable[[str], None]) -> Finished:
-        """Install what the environment's lock holds, going on past failures."""
+    def install(self, env: Path, *, jobs: int, packages: int, on_line: Callable[[str], None], only: Sequence[str] = ()) -> Finished:
+        """Install what the environment's lock holds (`only` some DAG hashes of it), going on past failures."""
         several = ["--concurrent-packages", str(packages)] if packages > 1 and self.version()[:2] >= (1, 1) else []
         return self.run(
-            "-e", str(env), "install", "--only-concrete", "--no-check-signature", "--jobs", str(jobs), *several, on_line=on_line
-        )
+            "-e", str(env), "install", "--only-concrete", "--no-check-signature", "--jobs", str(jobs), *several,
+            *(f"/{h}" for h in only), on_line=on_line,
+        )  # fmt: skip
 
     def describe(self, env: Path) -> dict[str, dict[str, Any]]:
         """What became of each concrete node of an environment, by DAG hash (see spack_probe.py)."""

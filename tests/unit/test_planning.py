@@ -213,4 +213,4 @@ def test_a_plan_is_json() -> None:
     made = plan(lock())
     body = json.loads(json.dumps(made.json()))
     assert {item["action"] for item in body["items"]} == {"build", "external"}
-    assert made.jobs()[0] == {"stack": "s", "worker": 0, "runner": "ubuntu-24.04", "slots": len(made.schedule.workers[0])}
+    assert made.jobs()[0] == {"stack": "s", "worker": 1, "runner": "ubuntu-24.04", "slots": len(made.schedule.workers[0])}

@@ -1,0 +1,183 @@
+"""One worker of a plan: builds its slots in order, waits for what others build, and hands on what it built."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cachelib.model.config import Stack
+from cachelib.model.errors import CacheError, UsageError
+from cachelib.model.oci import RegistryLocation
+from cachelib.model.outcome import BuildOutcome, Failed
+from cachelib.model.plan import StackPlan
+from cachelib.model.record import Record
+from cachelib.pipeline.building import origin_of
+from cachelib.pipeline.gathering import parts_folder, plan_folder, read_plan, take_part
+from cachelib.pipeline.installing import prepare_spack
+from cachelib.pipeline.workspace import Workspace
+from cachelib.steps import build_reports, building, gathering
+from cachelib.steps.reports import Report, join
+from cachelib.tools.files import write_atomically
+from cachelib.tools.mirror import DiskMirror
+from cachelib.tools.parts import PartFolder
+from cachelib.tools.spack import Spack
+
+#: Seconds between two looks for a part that is waited for.
+_LOOK = 2.0
+
+
+def work(
+    ws: Workspace,
+    worker: int,
+    plan: str = "",
+    parts: str = "",
+    stack_name: str = "",
+    spack_root: str = "",
+    wait: int = 300,
+    jobs: int = 0,
+    packages: int = 0,
+) -> Report:
+    """Build what the plan has for a worker (counted from 1), into a part for each slot."""
+    folder = plan_folder(ws, plan)
+    made, lock = read_plan(folder, stack_name)
+    if not 1 <= worker <= len(made.schedule.workers):
+        raise UsageError(f"--worker is {worker}", hint=f"the plan has {len(made.schedule.workers)} workers for stack {made.stack}")
+    if wait < 0:
+        raise UsageError(f"--wait is {wait}", hint="minutes, 0 or more")
+    name, stack = ws.stack(made.stack)
+    spack, _ = prepare_spack(ws, stack, name, spack_root)
+    run = _Worker(
+        ws=ws, plan=made, lock=lock, stack=stack, spack=spack, mirror=ws.mirror(made.image), parts=PartFolder(parts_folder(ws, parts)),
+        env=_environment(ws, made, folder), number=worker, deadline=time.monotonic() + wait * 60, jobs=jobs, packages=packages,
+    )  # fmt: skip
+    return join(run.slot(number) for number in range(1, len(made.schedule.workers[worker - 1]) + 1))
+
+
+def _environment(ws: Workspace, made: StackPlan, folder: Path) -> Path:
+    """The planned environment on this machine: its mirrors are this machine's."""
+    text, lock = ((folder / made.stack / name).read_bytes() for name in ("spack.yaml", "spack.lock"))
+    data: dict[str, Any] = yaml.safe_load(text)
+    mirrors = {"cache-mirror": ws.mirror(made.image).root.as_uri()}
+    location = ws.location("").child(made.image)
+    if isinstance(location, RegistryLocation):
+        mirrors["cache-registry"] = str(location)
+    data["spack"]["mirrors"] = {n: {"url": url, "binary": True, "source": False, "signed": False} for n, url in mirrors.items()}
+    env = ws.var / "work" / made.image / "env" / f"plan-{hashlib.sha256(lock).hexdigest()[:12]}"
+    write_atomically(env / "spack.yaml", yaml.safe_dump(data, sort_keys=False).encode())
+    write_atomically(env / "spack.lock", lock)
+    return env
+
+
+@dataclass(kw_only=True)
+class _Worker:
+    """A worker at work."""
+
+    ws: Workspace
+    plan: StackPlan
+    lock: building.Lock
+    stack: Stack
+    spack: Spack
+    mirror: DiskMirror
+    parts: PartFolder
+    env: Path
+    number: int
+    deadline: float
+    jobs: int
+    packages: int
+    taken: dict[str, gathering.Gathered | None] = field(default_factory=dict)
+
+    def slot(self, number: int) -> Report:
+        """Build a slot, unless its part is there from an earlier run; hand on what became of it."""
+        slot, name = self.plan.schedule.workers[self.number - 1][number - 1], self.plan.part(self.number, number)
+        done = take_part(self.parts, name, self.mirror, self.lock, slot.builds)
+        if done is not None:
+            self.ws.progress.say(f"{name} is there already")
+            self.mirror.write_index()
+            return self._report({h: record.outcome for h, record in done.records.items()}, len(done.taken))
+        missing = self._wait(slot.waits)
+        self.mirror.write_index()
+        skipped = gathering.lacking(slot.builds, self.lock, missing)
+        outcomes: dict[str, BuildOutcome] = dict(skipped)
+        described: dict[str, dict[str, Any]] = {}
+        if wanted := [h for h in slot.builds if h not in skipped]:
+            outcomes |= self._build(wanted)
+            described = self.spack.describe(self.env)
+        written = [h for h in building.to_mirror(self.lock, described, (), frozenset()) if h in wanted]
+        with self.parts.write(name) as part:
+            for h in slot.builds:
+                log, outcome = None, outcomes[h]
+                if isinstance(outcome, Failed) and outcome.log:
+                    with contextlib.suppress(OSError):
+                        log = Path(outcome.log).read_bytes()
+                    outcome = replace(outcome, log="")
+                origin = origin_of(self.ws, self.plan.stack, self.stack, self.spack)
+                part.write_record(building.make_record(self.lock.nodes[h], outcome, described.get(h, {}), origin), log)
+            if written:
+                self.spack.buildcache_push(self.env, part.root, written, jobs=os.cpu_count() or 1, on_line=lambda _: None)
+        take_part(self.parts, name, self.mirror, self.lock, slot.builds)
+        return self._report(outcomes, len(written))
+
+    def _build(self, wanted: list[str]) -> dict[str, BuildOutcome]:
+        before = frozenset(h for h, facts in self.spack.describe(self.env).items() if facts["installed"])
+        mirrored = frozenset(name.hash for name in self.mirror.names(lambda _: None))
+        watch = building.InstallWatch()
+        self.ws.progress.start(f"build {self.plan.stack}", len(wanted))
+
+        def on_line(line: str) -> None:
+            known = len(watch.done)
+            if said := watch.line(line):
+                self.ws.progress.say(said)
+                if len(watch.done) > known:
+                    self.ws.progress.advance(said)
+
+        cores = os.cpu_count() or 1
+        packages = self.packages or max(1, min(4, cores // 2))
+        self.spack.install(self.env, jobs=self.jobs or max(1, cores // packages), packages=packages, on_line=on_line, only=wanted)
+        self.ws.progress.finish()
+        outcomes = building.classify(self.lock, self.spack.describe(self.env), watch, before, mirrored)
+        return {h: outcomes[h] for h in wanted}
+
+    def _wait(self, hashes: tuple[str, ...]) -> dict[str, str]:
+        """Wait for the parts of other workers; return what of it can't be had, and why."""
+        parts, home = self.plan.parts(), {h: self.plan.part_of(h) for h in hashes}
+        needed = set(home.values())
+        waiting, told = needed - self.taken.keys(), False
+        while waiting:
+            for name in sorted(waiting):
+                try:
+                    found = take_part(self.parts, name, self.mirror, self.lock, parts[name])
+                except CacheError as error:
+                    self.ws.progress.say(f"WARNING: {name} is refused: {error.message}")
+                    self.taken[name] = gathering.Gathered(records={}, taken=frozenset())
+                    continue
+                if found is not None:
+                    self.taken[name] = found
+            waiting -= self.taken.keys()
+            if waiting and time.monotonic() >= self.deadline:
+                self.ws.progress.say(f"WARNING: {', '.join(sorted(waiting))} did not come in time; what needs it is skipped")
+                self.taken |= dict.fromkeys(waiting)
+                break
+            if waiting:
+                if not told:
+                    self.ws.progress.say(f"waiting for {', '.join(sorted(waiting))}")
+                told = True
+                time.sleep(_LOOK)
+        missing = {}
+        for h in hashes:
+            part = self.taken.get(home[h])
+            record: Record | None = part.records.get(h) if part else None
+            if reason := gathering.fate(record):
+                missing[h] = reason
+        return missing
+
+    def _report(self, outcomes: Mapping[str, BuildOutcome], written: int) -> Report:
+        result = building.BuildResult(outcomes=outcomes, nodes=self.lock.nodes, rejected=(), mirror=str(self.mirror.root), written=written)
+        return build_reports.build_report(result)

@@ -1,0 +1,141 @@
+"""A plan is built by several workers at once, each with a Spack store of its own, and ends in the cache that one build makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cachelib import pipeline
+from cachelib.model.oci import LayoutLocation
+from cachelib.model.plan import StackPlan, parse_plan
+from cachelib.model.schedule import Schedule, Slot
+from cachelib.steps.verifying import verify
+from cachelib.tools.layout import LayoutRepository
+from tests.e2e.conftest import EXAMPLES, PROJECT, SHARED
+from tests.support.quiet import QuietProgress
+
+WORKER = """
+import sys
+from cachelib import pipeline
+config, var, shared, plan, parts, number, wait = sys.argv[1:]
+ws = pipeline.open_workspace(config, var=var, shared=shared)
+report = pipeline.work(ws, int(number), plan, parts, wait=int(wait))
+print(report.text)
+sys.exit(report.exit_code)
+"""
+
+
+def start(folder: Path, number: int, wait: int = 10) -> subprocess.Popen[str]:
+    """A worker in a process and with a store of its own, as on a runner of its own."""
+    places = (folder / f"runner{number}", SHARED, folder / "plan", folder / "parts")
+    arguments = [str(EXAMPLES / "cache.yaml"), *map(str, places), str(number), str(wait)]
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, *arguments], cwd=PROJECT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def plan(ws: pipeline.Workspace, folder: Path) -> StackPlan | None:
+    """Plan; where there is something to build, lay it out for three workers that need each other, whatever the times."""
+    pipeline.plan(ws, to=f"oci-layout:{folder / 'registry'}", out=str(folder / "plan"))
+    path = folder / "plan/plan.json"
+    body = json.loads(path.read_text(encoding="utf-8"))
+    (made,) = parse_plan(body)
+    if not made.schedule.workers:
+        return None
+    by_name = {item.label.partition("@")[0]: item.hash for item in made.items}
+    rows = (
+        (("compiler-wrapper", "gcc-runtime"), ("libsundial",)),
+        (("almanac-data",), ("sundial", "broken-clock")),
+        (("moonphase", "py-almanac"),),
+    )
+    here = made.schedule.place().keys()
+    workers = []
+    for row in rows:
+        slots, own = [], set[str]()
+        for names in row:
+            builds = tuple(by_name[name] for name in names if by_name[name] in here)
+            own |= set(builds)
+            waits = tuple(sorted({need for h in builds for need in made.needs[h]} - own))
+            slots += [Slot(builds=builds, waits=waits)] if builds else []
+        workers += [tuple(slots)] if slots else []
+    made = replace(made, schedule=Schedule(workers=tuple(workers), seconds=made.schedule.seconds))
+    body["stacks"] = [made.json()]
+    path.write_text(json.dumps(body), encoding="utf-8")
+    return made
+
+
+def publish(ws: pipeline.Workspace, folder: Path) -> str:
+    report = pipeline.gather(ws, str(folder / "plan"), str(folder / "parts"))
+    to = f"oci-layout:{folder / 'registry'}"
+    assert pipeline.push(ws, to).exit_code == 0
+    assert pipeline.index(ws, to).exit_code == 0
+    return report.text
+
+
+def published(folder: Path) -> set[str]:
+    repository = LayoutRepository(LayoutLocation(path=folder / "registry/v1.1"))
+    assert verify(repository, jobs=4, progress=QuietProgress()).findings == ()
+    return {tag.rsplit("-", 2)[0] for tag in repository.tags() if tag.endswith(".spack") and tag != "index.spack"}
+
+
+ALL = {"compiler-wrapper", "gcc-runtime", "libsundial", "almanac-data", "sundial", "moonphase", "py-almanac"}
+
+
+@pytest.fixture
+def ws(workspace: pipeline.Workspace, tmp_path: Path) -> pipeline.Workspace:
+    return replace(workspace, var=tmp_path / "planner")
+
+
+def test_three_workers_at_once(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    made = plan(ws, tmp_path)
+    assert made is not None
+    assert len(made.schedule.workers) == 3
+    started = [start(tmp_path, number) for number in (1, 2, 3)]
+    said = [process.communicate(timeout=900)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 5, 0], "\n".join(said)
+    assert "FAILED   broken-clock" in said[1]
+    # Nobody built what another one did.
+    built = [line.split()[1] for text in said for line in text.splitlines() if line.startswith("  built ")]
+    assert sorted(label.partition("@")[0] for label in built) == sorted(ALL)
+    report = publish(ws, tmp_path)
+    assert "7 built" in report
+    assert "FAILED   broken-clock" in report
+    assert published(tmp_path) == ALL
+    # All that is left to do is what failed.
+    again = plan(ws, tmp_path)
+    assert again is not None
+    assert [len(slot.builds) for slots in again.schedule.workers for slot in slots] == [1]
+
+
+def test_a_runner_that_dies_costs_its_own_slots(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    """The first one dies when it has handed on its first slot; the next run builds what is left, and ends in the same cache."""
+    made = plan(ws, tmp_path)
+    assert made is not None
+    first = start(tmp_path, 1)
+    while first.poll() is None and not (tmp_path / "parts" / made.part(1, 1)).exists():
+        time.sleep(0.1)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert not (tmp_path / "parts" / made.part(1, 2)).exists()
+    # The second one never came; the third doesn't wait for what it would have built.
+    said = start(tmp_path, 3, wait=0).communicate(timeout=900)[0]
+    assert "skipped  py-almanac" in said
+    report = publish(ws, tmp_path)
+    assert report.count("was not handed on") == 5, report
+    assert published(tmp_path) == {"compiler-wrapper", "gcc-runtime", "moonphase"}
+    again = plan(ws, tmp_path)
+    assert again is not None
+    assert again.id != made.id
+    started = [start(tmp_path, at + 1) for at in range(len(again.schedule.workers))]
+    told = [process.communicate(timeout=900)[0] for process in started]
+    publish(ws, tmp_path)
+    assert published(tmp_path) == ALL, "\n".join(told)
