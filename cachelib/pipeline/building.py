@@ -66,20 +66,8 @@ def run_build(
     if lock is None:
         return building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror=str(mirror.root), written=0)
     before, mirrored = ready.installed(), ready.mirrored()
-    watch = building.InstallWatch()
-    ws.progress.start(f"build {ready.name}", sum(node.hash not in before for node in lock.buildable()))
-
-    def on_line(line: str) -> None:
-        known = len(watch.done)
-        if said := watch.line(line):
-            ws.progress.say(said)
-            if len(watch.done) > known:
-                ws.progress.advance(said)
-
-    cores = os.cpu_count() or 1
-    packages = packages or max(1, min(4, cores // 2))
-    spack.install(ready.env, jobs=jobs or max(1, cores // packages), packages=packages, on_line=on_line)
-    ws.progress.finish()
+    total = sum(node.hash not in before for node in lock.buildable())
+    watch = install_watched(ws, spack, ready.env, ready.name, total, jobs=jobs, packages=packages)
     described = spack.describe(ready.env)
     outcomes = building.classify(lock, described, watch, before, mirrored)
     # First what happened is written down, then the mirror: whatever fails from here on, nothing that is known is lost.
@@ -92,6 +80,27 @@ def run_build(
     return building.BuildResult(
         outcomes=outcomes, nodes=lock.nodes, rejected=ready.rejected, mirror=str(mirror.root), written=written, trouble=trouble
     )
+
+
+def install_watched(
+    ws: Workspace, spack: Spack, env: Path, name: str, total: int, *, jobs: int, packages: int, only: Sequence[str] = ()
+) -> building.InstallWatch:
+    """Have Spack install an environment (`only` some hashes of it), say how far it is, and return what it said."""
+    watch = building.InstallWatch()
+    ws.progress.start(f"build {name}", total)
+
+    def on_line(line: str) -> None:
+        known = len(watch.done)
+        if said := watch.line(line):
+            ws.progress.say(said)
+            if len(watch.done) > known:
+                ws.progress.advance(said)
+
+    cores = os.cpu_count() or 1
+    packages = packages or max(1, min(4, cores // 2))
+    spack.install(env, jobs=jobs or max(1, cores // packages), packages=packages, on_line=on_line, only=only)
+    ws.progress.finish()
+    return watch
 
 
 def _write_records(

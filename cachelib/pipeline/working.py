@@ -19,7 +19,7 @@ from cachelib.model.oci import RegistryLocation
 from cachelib.model.outcome import BuildOutcome, Failed
 from cachelib.model.plan import StackPlan
 from cachelib.model.record import Record
-from cachelib.pipeline.building import origin_of
+from cachelib.pipeline.building import install_watched, origin_of
 from cachelib.pipeline.gathering import parts_folder, plan_folder, read_plan, take_part
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.workspace import Workspace
@@ -111,6 +111,7 @@ class _Worker:
             outcomes |= self._build(wanted)
             described = self.spack.describe(self.env)
         written = [h for h in building.to_mirror(self.lock, described, (), frozenset()) if h in wanted]
+        origin = origin_of(self.ws, self.plan.stack, self.stack, self.spack)
         with self.parts.write(name) as part:
             for h in slot.builds:
                 log, outcome = None, outcomes[h]
@@ -118,7 +119,6 @@ class _Worker:
                     with contextlib.suppress(OSError):
                         log = Path(outcome.log).read_bytes()
                     outcome = replace(outcome, log="")
-                origin = origin_of(self.ws, self.plan.stack, self.stack, self.spack)
                 part.write_record(building.make_record(self.lock.nodes[h], outcome, described.get(h, {}), origin), log)
             if written:
                 self.spack.buildcache_push(self.env, part.root, written, jobs=os.cpu_count() or 1, on_line=lambda _: None)
@@ -128,20 +128,9 @@ class _Worker:
     def _build(self, wanted: list[str]) -> dict[str, BuildOutcome]:
         before = frozenset(h for h, facts in self.spack.describe(self.env).items() if facts["installed"])
         mirrored = frozenset(name.hash for name in self.mirror.names(lambda _: None))
-        watch = building.InstallWatch()
-        self.ws.progress.start(f"build {self.plan.stack}", len(wanted))
-
-        def on_line(line: str) -> None:
-            known = len(watch.done)
-            if said := watch.line(line):
-                self.ws.progress.say(said)
-                if len(watch.done) > known:
-                    self.ws.progress.advance(said)
-
-        cores = os.cpu_count() or 1
-        packages = self.packages or max(1, min(4, cores // 2))
-        self.spack.install(self.env, jobs=self.jobs or max(1, cores // packages), packages=packages, on_line=on_line, only=wanted)
-        self.ws.progress.finish()
+        watch = install_watched(
+            self.ws, self.spack, self.env, self.plan.stack, len(wanted), jobs=self.jobs, packages=self.packages, only=wanted
+        )
         outcomes = building.classify(self.lock, self.spack.describe(self.env), watch, before, mirrored)
         return {h: outcomes[h] for h in wanted}
 
