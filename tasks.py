@@ -82,6 +82,7 @@ def install(_: Context, config: str = "cache.yaml", stack: str = "", spack: str 
         "workers": "runners that may build at once (default: as the stack says)",
         "out": "folder that takes plan.json and the concretized environments (default: var/plan)",
         "rebuild": "build the requests again, though they are in the cache",
+        "simulate": "print how long it takes on other numbers of runners (or on --workers), and laid out in other ways; write nothing",
         "json": JSON,
     },
 )
@@ -96,10 +97,11 @@ def plan(
     workers: int = 0,
     out: str = "",
     rebuild: bool = False,
+    simulate: bool = False,
     json: str = "",
 ) -> Report:
     """Say what is to be built and why, and lay it out for workers: who builds what, in which order."""
-    return pipeline.plan(pipeline.open_workspace(config), spec, stack, spack, to, workers, out, rebuild=rebuild)
+    return pipeline.plan(pipeline.open_workspace(config), spec, stack, spack, to, workers, out, rebuild=rebuild, simulate=simulate)
 
 
 @task(

@@ -22,6 +22,9 @@ from cachelib.steps.targets import choose_target, family
 from cachelib.tools import actions
 from cachelib.tools.files import write_atomically
 
+#: Numbers of runners that are simulated where none is asked for: of a free account, of a Team's, of an Enterprise's.
+SIMULATED = [1, 5, 20, 60, 500]
+
 
 def plan(
     ws: Workspace,
@@ -33,6 +36,7 @@ def plan(
     out: str = "",
     *,
     rebuild: bool = False,
+    simulate: bool = False,
 ) -> Report:
     """Say what a run would build and who would build what; write that for the workers, and for GitHub where it runs there."""
     if not 0 <= workers <= 256:
@@ -52,6 +56,9 @@ def plan(
         plans.append(made)
         if made.of(Action.BUILD):
             files |= {f"{ready.name}/{name}": (ready.env / name).read_bytes() for name in ("spack.yaml", "spack.lock")}
+    if simulate:
+        counts = [workers] if workers else SIMULATED
+        return reports.join([*refused, plan_reports.simulation(plans, counts, Limits(), costs)])
     matrix = [job for made in plans for job in made.jobs()]
     body = {
         "meta": {"plan": PLAN_VERSION, "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")},

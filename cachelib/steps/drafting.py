@@ -102,7 +102,7 @@ class _Play:
 
     def _should_hand_over(self, worker: _Worker, at: int, following: str, now: float) -> bool:
         """Whether the next spec needs what came after the slot began, or others could go on with what this slot holds."""
-        if worker.open_since is None:
+        if worker.open_since is None or len(self._workers) == 1:
             return False
         needs = self._graph[following].needs
         if any(self._builder[need] != at and self._handed[need] > worker.open_since for need in needs):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from cachelib.model.plan import Action, StackPlan
-from cachelib.model.schedule import Costs
+from cachelib.model.schedule import Costs, Limits, Work
 from cachelib.model.text import printable
 from cachelib.steps.reports import Report, some, step_data
+from cachelib.steps.scheduling import make_schedule
+from cachelib.steps.timing import bound, job_per_root, level_waves
 
 #: A DAG of more specs than this is no picture, but a tangle.
 DRAWN = 40
@@ -73,6 +76,35 @@ def summary(plans: Sequence[StackPlan], costs: Costs) -> str:
             rows.append(f"| {_cell(item.label)} | {worker} | {slot} | {_minutes(item.seconds)} | {_cell(item.reason)} |")
         lines += [*rows[:BARS], *([f"| … and {len(rows) - BARS} more | | | | |"] if len(rows) > BARS else []), ""]
     return "\n".join(lines) + "\n"
+
+
+def simulation(plans: Sequence[StackPlan], counts: Sequence[int], limits: Limits, costs: Costs) -> Report:
+    """What the same takes on other numbers of runners, and laid out in other ways."""
+    lines: list[str] = []
+    data = []
+    for plan in plans:
+        known = {item.hash: item for item in plan.items}
+        graph = {h: Work(hash=h, label=known[h].label, seconds=known[h].seconds, needs=needs) for h, needs in plan.needs.items()}
+        if not graph:
+            lines.append(_last(plan))
+            continue
+        rows = []
+        for count in counts:
+            made = make_schedule(list(graph.values()), limits=replace(limits, workers=count), costs=costs)
+            rows.append({
+                "runners": count, "used": len(made.workers), "leftOver": len(made.left_over), "seconds": round(made.seconds),
+                "bound": round(bound(graph, count, costs)), "waves": round(level_waves(graph, count, costs)),
+                "jobPerRoot": round(job_per_root(graph, count, costs)),
+            })  # fmt: skip
+        lines.append(f"stack {plan.stack}: {len(graph)} specs, {_minutes(sum(work.seconds for work in graph.values()))} of building")
+        lines.append("  runners  used  minutes  (least)  left over | waves by level  a job a request")
+        lines += [
+            f"  {row['runners']:>7} {row['used']:>5} {row['seconds'] / 60:>8.0f} {row['bound'] / 60:>8.0f} {row['leftOver']:>10} | "
+            f"{row['waves'] / 60:>14.0f} {row['jobPerRoot'] / 60:>16.0f}"
+            for row in rows
+        ]
+        data.append({"step": "simulation", "where": plan.stack, "rows": rows})
+    return Report(lines=(*lines, "plan: simulated; nothing was written"), data=tuple(data))
 
 
 def _gantt(plan: StackPlan, costs: Costs) -> Iterator[str]:

@@ -214,3 +214,15 @@ def test_a_plan_is_json() -> None:
     body = json.loads(json.dumps(made.json()))
     assert {item["action"] for item in body["items"]} == {"build", "external"}
     assert made.jobs()[0] == {"stack": "s", "worker": 1, "runner": "ubuntu-24.04", "slots": len(made.schedule.workers[0])}
+
+
+def test_a_simulation_compares() -> None:
+    made = plan(lock(), seconds={"gcc": 3600.0, "cmake": 600.0, "zlib": 60.0, "curl": 60.0})
+    report = plan_reports.simulation([made], [1, 5], Limits(), COSTS)
+    (found,) = report.data
+    one, five = found["rows"]
+    assert (one["runners"], one["used"], one["leftOver"]) == (1, 1, 0)
+    assert one["seconds"] == 180 + 30 + 4320
+    assert five["bound"] == 180 + 4260 <= five["seconds"] <= one["seconds"] < five["waves"]
+    assert report.text.splitlines()[0] == "stack s: 4 specs, 72 min of building"
+    assert "nothing to build" in plan_reports.simulation([plan(lock(), NODES)], [1], Limits(), COSTS).text
