@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,7 @@ from cachelib.model.ports import Mirror, Progress, Repository
 from cachelib.steps.artifacts import read_root, read_shards
 from cachelib.steps.entries import keep_entry
 from cachelib.steps.image import make_annotations, make_config, make_manifest
-from cachelib.steps.parallel import workers
+from cachelib.steps.parallel import WAITING, workers
 from cachelib.steps.targets import family
 
 #: Layers go so many entries ahead of the images that are made of them, so that no worker waits for another's layer.
@@ -159,9 +160,12 @@ _LayerFuture = Future[tuple[Layer, int]]
 
 def _queue(
     sending: Sequence[PushItem], layers: dict[str, _LayerFuture], shared: _Push, pool: ThreadPoolExecutor, *, ahead: int
-) -> Iterable[tuple[PushItem, Future[Pushed]]]:
-    """Put layers and images into the pool's queue, an image after all layers that it needs, so no worker waits for what can't start."""
-    images: list[tuple[PushItem, Future[Pushed]]] = []
+) -> Iterator[tuple[PushItem, Future[Pushed]]]:
+    """Put layers and images into the pool's queue, an image after all layers that it needs, so no worker waits for what can't start.
+
+    Only so many wait in the queue at once: ten thousand of them would be a matter of memory.
+    """
+    images: deque[tuple[PushItem, Future[Pushed]]] = deque()
     sent: dict[Digest, _LayerFuture] = {}
     for at in range(len(sending) + ahead):
         if at < len(sending) and (tarball := sending[at].tarball) is not None:
@@ -169,7 +173,9 @@ def _queue(
         if at >= ahead:
             item = sending[at - ahead]
             images.append((item, pool.submit(_send_image, item, layers, shared)))
-    return images
+            if len(images) >= WAITING:
+                yield images.popleft()
+    yield from images
 
 
 def _published_layers(plan: PushPlan, repository: Repository, pool: ThreadPoolExecutor, jobs: int) -> dict[str, _LayerFuture]:

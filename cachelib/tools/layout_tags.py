@@ -114,14 +114,16 @@ class LayoutTags:
                 del self._removals[tag]
         named = self._all()
         unnamed = [item for item in index["manifests"] if isinstance(item, dict) and not _tag_of(item)]
-        manifests = unnamed + [named[tag] for tag in sorted(named)]
-        still = {item.get("digest") for item in manifests}
+        index = {**index, "manifests": unnamed + [named[tag] for tag in sorted(named)]}
+        still = {item.get("digest") for item in index["manifests"]}
         for item in before.values():
             if item.get("digest") not in still:
                 self._blobs.release(Descriptor.parse(item).digest)
         # In this order: a layout without index.json has lost its tags, one without oci-layout is being made.
-        write_atomically(self._root / "index.json", compact_json({**index, "manifests": manifests}))
+        write_atomically(self._root / "index.json", compact_json(index))
         write_atomically(self._root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        # Who holds the lock knows what the file says without reading it again.
+        self._known = (_stamp(self._root / "index.json"), index, named)
 
     def _write_if_due(self) -> None:
         if time.monotonic() - self._written >= _WRITE_SECONDS:
@@ -145,8 +147,7 @@ class LayoutTags:
         """What index.json says; read anew only when the file has changed, as it is large and often asked."""
         path = self._root / "index.json"
         try:
-            status = path.stat()
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            stamp = _stamp(path)
             if self._known is not None and self._known[0] == stamp:
                 return self._known[1]
             index = parse_json(path.read_bytes(), "index.json")
@@ -162,6 +163,11 @@ class LayoutTags:
         tagged = {tag: item for item in index["manifests"] if isinstance(item, dict) and is_tag(tag := _tag_of(item))}
         self._known = (stamp, index, tagged)
         return index
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _tag_of(item: _Item) -> str:
