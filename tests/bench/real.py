@@ -144,10 +144,24 @@ def _index_of_a_thousand(table: Table, folder: Path, spack: Spack, registry: str
 
         return seconds(update)
 
-    mine, spacks = alternate([ours, theirs], rounds)
+    def full(_: int) -> float:
+        return seconds(lambda: invoke("index", "--config", config, "--to", to, "--full"))
+
+    def pull(number: int) -> float:
+        out = str(folder / f"pulled{number}")
+        return seconds(lambda: invoke("pull", "--config", config, "--to", to, "--out", out))
+
+    mine, spacks, whole, pulled = alternate([ours, theirs, full, pull], rounds)
     ratio = spacks / mine
     table.add(
         Row(
             name="index after 10 new entries on 1,000", ours=mine, theirs=spacks, unit="s", ratio=ratio, promise=">= 20x", holds=ratio >= 20
         )
     )
+    table.add(
+        Row(
+            name="index --full of 1,000, against Spack's update-index", ours=whole, theirs=spacks, unit="s", ratio=spacks / whole,
+            promise=">= 1x", holds=spacks >= whole,
+        )
+    )  # fmt: skip
+    table.add(Row(name="pull of 1,000 into a mirror", ours=pulled, theirs=None, unit="s", note="Spack copies no OCI cache back"))
