@@ -14,7 +14,8 @@ import pytest
 from cachelib.model.digest import Digest
 from cachelib.model.errors import RegistryError
 from cachelib.model.oci import RawManifest, RegistryLocation
-from cachelib.tools.github_packages import ATTEMPTS, GitHubPackages, PackageVersion
+from cachelib.tools.github_packages import GitHubPackages, PackageVersion
+from cachelib.tools.github_rest import ATTEMPTS
 from cachelib.tools.registry import RegistryRepository
 from tests.support.certificates import Certificates
 from tests.support.double import Fault, RegistryDouble
