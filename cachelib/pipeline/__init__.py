@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from cachelib.pipeline.building import build
     from cachelib.pipeline.gathering import gather
     from cachelib.pipeline.installing import install
-    from cachelib.pipeline.planning import plan
+    from cachelib.pipeline.planning import plan, plan_runners
     from cachelib.pipeline.pruning import prune
     from cachelib.pipeline.publishing import index, push
     from cachelib.pipeline.pulling import pull
+    from cachelib.pipeline.releasing import publish
     from cachelib.pipeline.road import cache, demo
+    from cachelib.pipeline.runs import again, schedule
     from cachelib.pipeline.settings import config, docs
     from cachelib.pipeline.site import render, serve
     from cachelib.pipeline.verifying import verify
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Workspace",
+    "again",
     "build",
     "cache",
     "config",
@@ -35,11 +38,14 @@ __all__ = [
     "install",
     "open_workspace",
     "plan",
+    "plan_runners",
     "prepare_process",
     "prune",
+    "publish",
     "pull",
     "push",
     "render",
+    "schedule",
     "serve",
     "verify",
     "work",
@@ -47,9 +53,10 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES = {
-    "build": "building", "cache": "road", "config": "settings", "demo": "road", "docs": "settings", "gather": "gathering",
-    "index": "publishing", "install": "installing", "plan": "planning", "prune": "pruning", "pull": "pulling", "push": "publishing",
-    "render": "site", "serve": "site", "verify": "verifying", "work": "working",
+    "again": "runs", "build": "building", "cache": "road", "config": "settings", "demo": "road", "docs": "settings",
+    "gather": "gathering", "index": "publishing", "install": "installing", "plan": "planning", "plan_runners": "planning",
+    "prune": "pruning", "publish": "releasing", "pull": "pulling", "push": "publishing", "render": "site", "schedule": "runs",
+    "serve": "site", "verify": "verifying", "work": "working",
 }  # fmt: skip
 
 

@@ -116,9 +116,9 @@ def check_jobs(jobs: int) -> None:
         raise UsageError(f"--jobs is {jobs}", hint=f"from 1 to {MOST_JOBS} requests can be under way at once")
 
 
-def open_workspace(config: str = "cache.yaml", var: str = "", shared: str = "") -> Workspace:
-    """Read cache.yaml and look around; raise ConfigError."""
-    path = Path(config).resolve()
+def open_workspace(config: str = "", var: str = "", shared: str = "") -> Workspace:
+    """Read cache.yaml (or what CACHE_CONFIG names) and look around; raise ConfigError."""
+    path = Path(config or os.environ.get("CACHE_CONFIG") or "cache.yaml").resolve()
     place = Path(var).resolve() if var else path.parent / "var"
     return Workspace(
         settings=read_settings(path),
