@@ -231,6 +231,27 @@ def again(_: Context, config: str = "") -> Report:
     return pipeline.again(pipeline.open_workspace(config))
 
 
+@task(help={"config": CONFIG})
+@reporting
+def keep_alive(_: Context, config: str = "") -> Report:
+    """Keep GitHub from switching the repository's schedules off, as it does after 60 days without a commit."""
+    return pipeline.keep_alive(pipeline.open_workspace(config))
+
+
+@task(help={"config": CONFIG})
+@reporting
+def request(_: Context, config: str = "") -> Report:
+    """Read which package a workflow's form, or the issue that it runs for, asks for."""
+    return pipeline.request(pipeline.open_workspace(config))
+
+
+@task(help={"config": CONFIG, "digest": DIGEST})
+@reporting
+def answer(_: Context, config: str = "", digest: str = "") -> Report:
+    """Say on the issue that asked for a package what became of it."""
+    return pipeline.answer(pipeline.open_workspace(config), digest)
+
+
 @task(
     help={
         "config": CONFIG,

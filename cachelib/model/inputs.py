@@ -24,6 +24,7 @@ class RunInputs:
     random: int = 0
     seed: str = ""
     publish: bool = True
+    site: bool = True
 
 
 def parse_inputs(text: str) -> RunInputs:
@@ -40,13 +41,19 @@ def parse_inputs(text: str) -> RunInputs:
     if not isinstance(data, dict):
         raise UsageError("the workflow's inputs are no JSON object", hint="pass `WORKFLOW_INPUTS: ${{ toJSON(inputs) }}`")
     specs = tuple(line.strip() for line in _text(data, "specs").splitlines() if line.strip())
+    specs = tuple(with_choices(spec, _text(data, "compiler").strip(), _text(data, "target").strip()) for spec in specs)
     if len(specs) > MOST_SPECS:
         raise UsageError(f"the input `specs` has {len(specs)} lines", hint=f"at most {MOST_SPECS}; a stack of cache.yaml takes more")
     return RunInputs(
         specs=specs, stack=_text(data, "stack").strip(), rebuild=_yes(data, "rebuild", default=False),
         workers=_number(data, "workers", 256), random=_number(data, "random", 1000), seed=_text(data, "seed").strip(),
-        publish=_yes(data, "publish", default=True),
+        publish=_yes(data, "publish", default=True), site=_yes(data, "site", default=True),
     )  # fmt: skip
+
+
+def with_choices(spec: str, compiler: str, target: str) -> str:
+    """A spec with a compiler and a target that were chosen beside it."""
+    return " ".join([spec, *([f"%{compiler}"] if compiler else []), *([f"target={target}"] if target else [])])
 
 
 def _text(data: Mapping[str, Any], name: str) -> str:

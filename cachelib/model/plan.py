@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -48,7 +48,7 @@ class StackPlan:
     """The plan of one stack on one kind of runner.
 
     `id` (8 hex digits) tells it from every other plan, so that its parts have names of their own; `needs` are the edges between the
-    specs that are built; `bound` is the least time there can be.
+    specs that are built; `bound` is the least time there can be; `roots` are the requests, by what they became.
     """
 
     id: str
@@ -59,6 +59,7 @@ class StackPlan:
     needs: Mapping[str, tuple[str, ...]]
     schedule: Schedule
     bound: float
+    roots: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, action: Action) -> tuple[PlanItem, ...]:
         """The items that something is to become of."""
@@ -111,6 +112,7 @@ class StackPlan:
             "needs": {h: list(needs) for h, needs in self.needs.items()},
             "schedule": self.schedule.json(),
             "bound": round(self.bound, 1),
+            "roots": dict(self.roots),
         }
 
 
@@ -136,6 +138,7 @@ def _stack(data: Mapping[str, Any]) -> StackPlan:
         id=_id(data["id"]), stack=str(data["stack"]), image=str(data["image"]), runner=str(data["runner"]), items=items,
         needs={check_hash(h, "a plan"): tuple(check_hash(need, "a plan") for need in needs) for h, needs in data["needs"].items()},
         schedule=parse_schedule(data["schedule"]), bound=float(data["bound"]),
+        roots={check_hash(h, "a plan"): str(request) for h, request in data["roots"].items()},
     )  # fmt: skip
     if plan.schedule.place().keys() != plan.needs.keys() or plan.needs.keys() != {item.hash for item in plan.of(Action.BUILD)}:
         raise FormatError("a plan builds other specs than it schedules")

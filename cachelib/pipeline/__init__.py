@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from cachelib.pipeline.publishing import index, push
     from cachelib.pipeline.pulling import pull
     from cachelib.pipeline.releasing import publish
+    from cachelib.pipeline.requests import answer, request
     from cachelib.pipeline.road import cache, demo
-    from cachelib.pipeline.runs import again, schedule
+    from cachelib.pipeline.runs import again, keep_alive, schedule
     from cachelib.pipeline.settings import config, docs
     from cachelib.pipeline.site import render, serve
     from cachelib.pipeline.verifying import verify
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Workspace",
     "again",
+    "answer",
     "build",
     "cache",
     "config",
@@ -36,6 +38,7 @@ __all__ = [
     "gather",
     "index",
     "install",
+    "keep_alive",
     "open_workspace",
     "plan",
     "plan_runners",
@@ -45,6 +48,7 @@ __all__ = [
     "pull",
     "push",
     "render",
+    "request",
     "schedule",
     "serve",
     "verify",
@@ -53,10 +57,11 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES = {
-    "again": "runs", "build": "building", "cache": "road", "config": "settings", "demo": "road", "docs": "settings",
-    "gather": "gathering", "index": "publishing", "install": "installing", "plan": "planning", "plan_runners": "planning",
-    "prune": "pruning", "publish": "releasing", "pull": "pulling", "push": "publishing", "render": "site", "schedule": "runs",
-    "serve": "site", "verify": "verifying", "work": "working",
+    "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road",
+    "docs": "settings", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
+    "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
+    "push": "publishing", "render": "site", "request": "requests", "schedule": "runs", "serve": "site", "verify": "verifying",
+    "work": "working",
 }  # fmt: skip
 
 

@@ -89,7 +89,8 @@ def plan(
     meta = {"plan": PLAN_VERSION, "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "remember": keys}
     digest = write_plan(folder, meta, plans, files)
     jobs = [job for made in plans for job in made.jobs()]
-    actions.set_outputs(ws.env, actions.matrix(jobs) | {"jobs": str(len(jobs)), f"digest_{number}" if number else "digest": digest})
+    outputs = {"jobs": str(len(jobs)), "folder": str(folder), f"digest_{number}" if number else "digest": digest}
+    actions.set_outputs(ws.env, actions.matrix(jobs) | outputs)
     actions.add_summary(ws.env, plan_reports.summary(plans, planner.costs))
     return plan_reports.plan_report(plans, reports.join(refused), str(folder))
 

@@ -48,9 +48,9 @@ def publish(
     known = [reports.attempt(partial(_remember_lock, ws, to, folder, made, digest)) for made in plans]
     indexed = index(ws, to, jobs=jobs)
     new = [item for data in pushed.data if data["step"] == "push" for item in data["items"] if item["outcome"] == "pushed"]
-    count = _write_subjects(ws.var / "subjects", new)
+    subjects = _write_subjects(ws.var / "subjects", new)
     again = bool(new) and (any(made.of(Action.LEFT_OVER) for made in plans) or any(_unfinished(one) for one in taken))
-    actions.set_outputs(ws.env, {"pushed": str(len(new)), "subjects": str(count), "again": str(again).lower()})
+    actions.set_outputs(ws.env, {"pushed": str(len(new)), "again": str(again).lower()} | subjects)
     done = reports.join([*told, pushed, *failing, *known, indexed])
     # That builds failed is what their own jobs say. What was refused, or could not be published, is said here.
     refused = any(one.warnings for one in taken)
@@ -102,10 +102,13 @@ def _spec(nodes: Mapping[str, Node], h: str) -> bytes:
     return json.dumps(body, indent=1).encode()
 
 
-def _write_subjects(folder: Path, new: list[dict[str, str]]) -> int:
-    """Write what is to be attested as files of checksums, one an attestation; return how many there are."""
+def _write_subjects(folder: Path, new: list[dict[str, str]]) -> dict[str, str]:
+    """Write what is to be attested as files of checksums, one an attestation; return them as outputs."""
     lines = [f"{Digest.parse(item['digest']).hex}  {item['reference'].partition('@')[0].rpartition(':')[0]}" for item in new]
     groups = [lines[at : at + SUBJECTS] for at in range(0, len(lines), SUBJECTS)][:ATTESTATIONS]
+    found = {}
     for number, group in enumerate(groups, 1):
-        write_atomically(folder / f"{number}.txt", "".join(f"{line}\n" for line in group).encode())
-    return len(groups)
+        path = folder / f"{number}.txt"
+        write_atomically(path, "".join(f"{line}\n" for line in group).encode())
+        found[f"subjects_{number}"] = str(path)
+    return found

@@ -56,7 +56,9 @@ def schedule(ws: Workspace) -> Report:
     # A pull request is built, and publishes nothing: whoever wrote it.
     allowed = asked.publish and not ws.env.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
     publish = allowed and bool(jobs or remember)
-    actions.set_outputs(ws.env, actions.matrix(jobs) | {"jobs": str(len(jobs)), "digest": digest, "publish": str(publish).lower()})
+    said = {"jobs": str(len(jobs)), "digest": digest, "folder": str(plan_folder(ws, ""))}
+    said |= {"publish": str(publish).lower(), "site": str(publish and asked.site).lower()}
+    actions.set_outputs(ws.env, actions.matrix(jobs) | said)
     builds = sum(len(made.of(Action.BUILD)) for made in kept)
     why = "" if allowed else "; a pull request publishes nothing" if asked.publish else "; it is asked to publish nothing"
     lines.append(f"schedule: {builds} specs to build in {len(jobs)} jobs{why}")
@@ -79,6 +81,15 @@ def again(ws: Workspace) -> Report:
     workflow = PurePosixPath(found[1]).name
     open_run(env, ws.progress.say).dispatch(workflow, found[2], inputs)
     return Report(lines=(f"again: {workflow} is started once more, as there is work left",))
+
+
+def keep_alive(ws: Workspace) -> Report:
+    """Switch the workflows of the repository on, those that a person switched off excepted: so their schedules go on."""
+    run = open_run(ws.env, ws.progress.say)
+    enabled = [workflow for workflow in run.workflows() if workflow.state in ("active", "disabled_inactivity")]
+    for workflow in enabled:
+        run.enable(workflow)
+    return Report(lines=tuple(f"  alive    {workflow.path} (was {workflow.state})" for workflow in enabled))
 
 
 def _digests(text: str) -> dict[str, str]:

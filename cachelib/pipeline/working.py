@@ -150,7 +150,7 @@ class _Worker:
                 part.write_record(known.get(h) or building.make_record(self.lock.nodes[h], outcome, described.get(h, {}), origin), log)
             if written:
                 self.spack.buildcache_push(self.env, part.root, written, jobs=os.cpu_count() or 1, on_line=lambda _: None)
-        actions.set_outputs(self.ws.env, {"part": name})
+        actions.set_outputs(self.ws.env, {"part": name, "path": str(part.root.parent / name)})
         take_part(self.parts, name, self.mirror, self.lock, slot.builds)
         return self._report(outcomes, len(written))
 

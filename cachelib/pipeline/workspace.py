@@ -67,7 +67,13 @@ class Workspace:
 
     def location(self, to: str) -> Location:
         """The registry: as told on the command line (relative to here), or as in cache.yaml (relative to it)."""
-        return parse_location(to or self.settings.registry, folder=Path.cwd() if to else self.folder)
+        return parse_location(to or self.registry(), folder=Path.cwd() if to else self.folder)
+
+    def registry(self) -> str:
+        """Where the cache is kept: as in cache.yaml; else, on GitHub, what belongs to the repository; else a directory."""
+        repository = self.env.get("GITHUB_REPOSITORY", "")
+        own = f"oci://ghcr.io/{repository.lower()}" if repository and self.env.get("GITHUB_ACTIONS") == "true" else ""
+        return self.settings.registry or own or "oci-layout:var/registry"
 
     def repository(self, location: Location, *, own: bool = True) -> Repository:
         """The repository at a location, with the credentials that are found for it.

@@ -121,5 +121,5 @@ def make_plan(
     return StackPlan(
         id=id, stack=stack, image=image, runner=runner, schedule=schedule, bound=bound(built, limits.workers, costs),
         items=tuple(sorted(items, key=lambda item: (list(Action).index(item.action), order.get(item.hash, 0), item.label, item.hash))),
-        needs={h: work.needs for h, work in built.items()},
+        needs={h: work.needs for h, work in built.items()}, roots=lock.roots,
     )  # fmt: skip

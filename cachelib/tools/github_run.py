@@ -49,6 +49,15 @@ class Job:
     conclusion: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """A workflow of the repository; `state` is GitHub's word: active, disabled_manually, disabled_inactivity, ..."""
+
+    id: int
+    path: str
+    state: str
+
+
 class GitHubRun:
     """One run, for one thread."""
 
@@ -105,6 +114,21 @@ class GitHubRun:
         self._rest.send(
             "POST", f"{self._home}/workflows/{quote(workflow, safe='')}/dispatches", 200, 204, body={"ref": ref, "inputs": dict(inputs)}
         )
+
+    def workflows(self) -> tuple[Workflow, ...]:
+        """The workflows of the repository."""
+        return tuple(
+            Workflow(id=int(item["id"]), path=str(item["path"]), state=str(item["state"]))
+            for item in self._listed(f"{self._home}/workflows?per_page=100", "workflows")
+        )
+
+    def enable(self, workflow: Workflow) -> None:
+        """Switch a workflow on; one that is on stays on, and its 60 days begin anew."""
+        self._rest.send("PUT", f"{self._home}/workflows/{workflow.id}/enable", 204)
+
+    def comment(self, issue: int, text: str) -> None:
+        """Answer on an issue."""
+        self._rest.send("POST", f"{self._home.removesuffix('/actions')}/issues/{issue}/comments", 201, body={"body": text})
 
     def interval(self, usual: float) -> float:
         """Seconds to the next look: so many that what is left of this hour's requests lasts, for all the workers of a run."""
