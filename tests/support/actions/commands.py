@@ -9,10 +9,8 @@ from pathlib import Path
 from tests.support.actions.records import Annotation
 from tests.support.actions.values import WorkflowError
 
-REGISTERED = frozenset(
-    "internal-set-repo-path set-env set-output save-state add-path add-mask add-matcher remove-matcher debug warning error notice "
-    "echo group endgroup stop-commands".split()
-)
+REGISTERED = frozenset({"internal-set-repo-path", "set-env", "set-output", "save-state", "add-path", "add-mask", "add-matcher"})
+REGISTERED |= {"remove-matcher", "debug", "warning", "error", "notice", "echo", "group", "endgroup", "stop-commands"}
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 

@@ -246,6 +246,24 @@ def evaluate(node: Value, scope: Scope) -> Value:
     return "".join(part if isinstance(part, str) else to_text(part.run(scope)) for part in parts)
 
 
+def check_syntax(where: str, node: Value) -> None:
+    """Raise WorkflowError where an expression anywhere below can't be read: GitHub begins no such run."""
+    try:
+        if isinstance(node, str):
+            _segments(node)
+        elif isinstance(node, list):
+            for value in node:
+                check_syntax(where, value)
+        elif isinstance(node, dict):
+            for key, value in node.items():
+                check_syntax(f"{where}, {key}", value)
+                if key == "if" and isinstance(value, str) and "${{" not in value and value.strip():
+                    parse(value.strip())
+    except WorkflowError as error:
+        text = str(error)
+        raise WorkflowError(text if text.startswith(where.split(",")[0]) else f"{where}: {text}") from None
+
+
 def condition(node: Value, scope: Scope) -> bool:
     """What `if:` says, with `success()` before it unless it asks for a status itself."""
     if node is None or node == "":

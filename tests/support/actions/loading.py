@@ -10,14 +10,14 @@ from typing import Any
 
 import yaml
 
+from tests.support.actions.expressions import check_syntax
 from tests.support.actions.permissions import Permissions, read_permissions
 from tests.support.actions.values import Value, WorkflowError
 
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _WORKFLOW = {"name", "run-name", "on", "permissions", "env", "defaults", "concurrency", "jobs"}
-_JOB = set(
-    "name permissions needs if runs-on environment concurrency outputs env defaults steps timeout-minutes strategy continue-on-error".split()
-)
+_JOB = {"name", "permissions", "needs", "if", "runs-on", "environment", "concurrency", "outputs", "env", "defaults", "steps"}
+_JOB |= {"timeout-minutes", "strategy", "continue-on-error"}
 _CALLER = {"name", "permissions", "needs", "if", "concurrency", "uses", "with", "secrets", "strategy"}
 _STEP = {"id", "if", "name", "uses", "run", "working-directory", "shell", "with", "env", "continue-on-error", "timeout-minutes"}
 _STRATEGY = {"matrix", "fail-fast", "max-parallel"}
@@ -95,7 +95,7 @@ class Workflow:
 def read_yaml(path: Path) -> Value:
     """What a YAML file holds."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 # it is a SafeLoader
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # it is a SafeLoader
     except (OSError, yaml.YAMLError) as error:
         raise WorkflowError(f"{path}: {error}") from None
 
@@ -170,6 +170,7 @@ def load_workflow(path: Path, name: str) -> Workflow:
     _known(name, raw, _WORKFLOW)
     if not isinstance(raw.get("jobs"), dict) or not raw["jobs"]:
         raise WorkflowError(f"{name}: Required property is missing: jobs")
+    check_syntax(name, raw)
     jobs = {key: _job(name, key, value) for key, value in raw["jobs"].items()}
     for job in jobs.values():
         if unknown := set(job.needs) - jobs.keys():
@@ -199,6 +200,7 @@ def load_action(folder: Path, name: str) -> dict[str, Value]:
     if runs.get("using") != "composite":
         raise WorkflowError(f"{name}: only composite actions are run from their file, not {runs.get('using')!r}")
     _known(f"{name}, runs", runs, {"using", "steps"})
+    check_syntax(name, raw)
     check_steps(name, runs.get("steps"), composite=True)
     for key, known in (
         ("inputs", {"description", "required", "default", "deprecationMessage", "type"}),

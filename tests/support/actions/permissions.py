@@ -9,10 +9,8 @@ from tests.support.actions.values import WorkflowError
 
 Permissions = Mapping[str, str]
 RANKS = ("none", "read", "write")
-SCOPES = frozenset(
-    "actions artifact-metadata attestations checks contents deployments discussions id-token issues models packages pages pull-requests "
-    "repository-projects security-events statuses".split()
-)
+SCOPES = frozenset({"actions", "artifact-metadata", "attestations", "checks", "contents", "deployments", "discussions", "id-token"})
+SCOPES |= {"issues", "models", "packages", "pages", "pull-requests", "repository-projects", "security-events", "statuses"}
 #: What a token has where no `permissions:` stands: the restricted setting, which new repositories have.
 DEFAULT: Permissions = {"contents": "read", "packages": "read"}
 

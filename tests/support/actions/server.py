@@ -271,33 +271,27 @@ def _pages(ask: _Request) -> Answer:
     return _error(404, "Not Found") if ask.state.pages is None else Answer(200, ask.state.pages, {})
 
 
+def _enable(ask: _Request) -> Answer:
+    return ask.record("enable", ask.parts[0], Answer(204, b"", {}))
+
+
+def _comment(ask: _Request) -> Answer:
+    return ask.record("comment", ask.parts[0], Answer(201, {"id": ask.state.new_id(), "body": ask.body.get("body")}, {}))
+
+
+def _label(ask: _Request) -> Answer:
+    return ask.record("label" if len(ask.parts) == 1 else "unlabel", "/".join(ask.parts), Answer(200, [], {}))
+
+
 _ROUTES: tuple[tuple[str, str, str, str, Callable[[_Request], Answer]], ...] = (
     ("GET", r"/actions/runs/(\d+)/artifacts", "actions", "read", _artifacts),
     ("GET", r"/actions/artifacts/(\d+)/zip", "actions", "read", _zip),
     ("GET", r"/actions/runs/(\d+)/jobs", "actions", "read", _jobs),
     ("GET", r"/actions/runs/(\d+)/attempts/(\d+)/jobs", "actions", "read", _jobs),
     ("POST", r"/actions/workflows/([^/]+)/dispatches", "actions", "write", _dispatch),
-    ("PUT", r"/actions/workflows/([^/]+)/enable", "actions", "write", lambda ask: ask.record("enable", ask.parts[0], Answer(204, b"", {}))),
-    (
-        "POST",
-        r"/issues/(\d+)/comments",
-        "issues",
-        "write",
-        lambda ask: ask.record("comment", ask.parts[0], Answer(201, {"id": ask.state.new_id(), "body": ask.body.get("body")}, {})),
-    ),
-    (
-        "POST",
-        r"/issues/(\d+)/labels",
-        "issues",
-        "write",
-        lambda ask: ask.record("label", ask.parts[0], Answer(200, [], {})),
-    ),
-    (
-        "DELETE",
-        r"/issues/(\d+)/labels/([^/]+)",
-        "issues",
-        "write",
-        lambda ask: ask.record("unlabel", f"{ask.parts[0]}/{ask.parts[1]}", Answer(200, [], {})),
-    ),
+    ("PUT", r"/actions/workflows/([^/]+)/enable", "actions", "write", _enable),
+    ("POST", r"/issues/(\d+)/comments", "issues", "write", _comment),
+    ("POST", r"/issues/(\d+)/labels", "issues", "write", _label),
+    ("DELETE", r"/issues/(\d+)/labels/([^/]+)", "issues", "write", _label),
     ("GET", r"/pages", "pages", "read", _pages),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,7 @@ class StepRunner:
         self.summaries: list[str] = []
         self.inner: list[StepResult] = []
         self.env: dict[str, str] = {}
+        self.after_cancel = False
         self.id = str(raw.get("id") or "")
         self.info = StepInfo(
             number=number,
@@ -102,6 +103,7 @@ class StepRunner:
     def run(self) -> StepResult:
         """Run it, if its `if` says so."""
         tolerant, code = False, ""
+        self.after_cancel = self.job.control.cancelled
         try:
             own = evaluate(self.raw.get("env") or {}, self.scope())
             self.env = {key: to_text(value) for key, value in own.items()}
@@ -110,7 +112,7 @@ class StepRunner:
             hidden = Scope({key: value for key, value in visible.contexts.items() if key != "secrets"}, visible.status, visible.workspace)
             if not condition(self.raw.get("if"), hidden):
                 return self._end("skipped", tolerant=False)
-            self.info = StepInfo(**{name: getattr(self.info, name) for name in StepInfo.__slots__} | {"name": self._name()})
+            self.info = replace(self.info, name=self._name())
             self._hook_before()
             if self.job.control.killed:
                 return self._end("cancelled", tolerant=False)
@@ -133,7 +135,7 @@ class StepRunner:
         self.frame.failed |= conclusion == "failure"
         if self.id:
             self.frame.steps[self.id] = {"outputs": dict(self.outputs), "outcome": outcome, "conclusion": conclusion}
-        inner = [*self.inner]
+        inner = self.inner
         result = StepResult(
             name=self.info.name,
             id=self.id,
@@ -177,7 +179,7 @@ class StepRunner:
         if found:
             origin, path = found
             return self._composite(self.job.shared.provide(origin) / path, origin, uses)
-        from tests.support.actions.standins import Call
+        from tests.support.actions.standins import Call  # the stand-ins know the steps
 
         settings.standins[uses.partition("@")[0]](Call(self))
         return "cancelled" if self.job.control.killed else "success"
@@ -218,7 +220,10 @@ class StepRunner:
             raise WorkflowError(f"An error occurred trying to start process with working directory '{folder}'. No such file or directory")
         script = job.temp / f"{uuid.uuid4()}{'.py' if shell == 'python' else '.sh'}"
         script.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
-        files = {name: job.temp / "_runner_file_commands" / f"{name.lower()}_{uuid.uuid4()}" for name in ("OUTPUT", "ENV", "PATH", "STEP_SUMMARY", "STATE")}
+        files = {
+            name: job.temp / "_runner_file_commands" / f"{name.lower()}_{uuid.uuid4()}"
+            for name in ("OUTPUT", "ENV", "PATH", "STEP_SUMMARY", "STATE")
+        }
         for path in files.values():
             path.parent.mkdir(exist_ok=True)
             path.touch()
@@ -240,7 +245,7 @@ class StepRunner:
                     settings.on_line(job.name, self.info, line)
 
         try:
-            process = Process(command, folder, env, settings.grace, after_cancel=job.control.cancelled)
+            process = Process(command, folder, env, settings.grace, after_cancel=self.after_cancel)
         except OSError as error:
             raise WorkflowError(f"{command[0]}: {error.strerror}") from None
         with job.control.holding(process):
