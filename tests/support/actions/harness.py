@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -131,8 +132,8 @@ class Harness:
         payload.setdefault("repository", {"full_name": self.settings.repo.name, "name": self.settings.repo.name.split("/")[1]})
         check(workflow, self.settings.repo, self.settings)
         number = self.state.new_id()
-        folder = self.settings.home / f"run-{number}"
-        folder.mkdir(parents=True)
+        self.settings.home.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"run-{number}-", dir=self.settings.home))
         with self.state.lock:
             count = len(self.state.runs) + 1
             run = self.state.runs[number] = RunState(number, count, self.settings.sha, workflow.name, folder)
