@@ -201,7 +201,8 @@ def test_matrices() -> None:
     ]
     assert label({"os": "a", "n": 1, "o": {"deep": [True]}}) == "a, 1, true"
     assert expand({"include": [{"a": 1}, {"a": 2}]}) == [{"a": 1}, {"a": 2}]
-    for wrong in ({"a": []}, {"a": "x"}, {"include": []}, [], {"a": list(range(257))}):
+    refused: tuple[Value, ...] = ({"a": []}, {"a": "x"}, {"include": []}, [], {"a": list(range(257))})
+    for wrong in refused:
         with pytest.raises(WorkflowError):
             expand(wrong)
 

@@ -35,7 +35,8 @@ def make(tmp_path: Path) -> Make:
 
     def made(workflow: str = "", files: dict[str, str] | None = None, **arguments: Any) -> Harness:
         write(tmp_path / "repo", {".github/workflows/w.yml": workflow, **(files or {})})
-        return Harness(tmp_path / "repo", tmp_path / "runs", **{"minute": 1.0, "grace": (0.2, 0.2)} | arguments)
+        defaults: dict[str, Any] = {"minute": 1.0, "grace": (0.2, 0.2)}
+        return Harness(tmp_path / "repo", tmp_path / "runs", **defaults | arguments)
 
     return made
 
@@ -804,7 +805,7 @@ def test_pages_and_attestations_need_what_they_need(make: Make) -> None:
           - uses: actions/upload-pages-artifact@{SHA}
           - uses: actions/attest@{SHA}
             with: {{subject-checksums: sums}}
-          - run: for i in $(seq 1025); do echo "$(head -c 64 /dev/zero | tr '\\0' a)  n$i"; done > sums
+          - run: D=$(head -c 64 /dev/zero | tr '\\0' a); for i in $(seq 1025); do echo "$D  n$i"; done > sums
           - uses: actions/attest@{SHA}
             with: {{subject-checksums: sums}}
             continue-on-error: true
@@ -826,6 +827,15 @@ def test_pages_and_attestations_need_what_they_need(make: Make) -> None:
     assert (name, len(digest)) == ("_site/index.html", 71)
     assert "Too many subjects specified (1025)" in run.jobs["site"].step("many").log
     assert 'permission "id-token: write"' in go(make(workflow % "")).jobs["deploy"].log
+
+
+def test_a_called_workflow_runs_on_its_own(make: Make, tmp_path: Path) -> None:
+    tool = write(tmp_path / "repo", HUB)
+    harness = Harness(tool, tmp_path / "runs", repository="tool/box")
+    run = harness.run(".github/workflows/build.yml", "workflow_call", inputs={"spec": "zlib"})
+    assert run.outputs == {"made": "zlib-workflow_call+deep"}
+    with pytest.raises(WorkflowError, match="Unexpected value '2'"):
+        harness.run(".github/workflows/build.yml", "workflow_call", inputs={"spec": "zlib", "jobs": "2"})
 
 
 def test_the_server_ends(make: Make) -> None:

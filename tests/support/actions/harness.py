@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.support.actions.checks import check, dispatch_inputs
+from tests.support.actions.checks import call_inputs, check, dispatch_inputs
 from tests.support.actions.control import Control, Groups
 from tests.support.actions.expressions import Scope, evaluate
 from tests.support.actions.graph import Graph
@@ -115,7 +115,7 @@ class Harness:
         inputs: Mapping[str, Any] | None = None,
         payload: Mapping[str, Any] | None = None,
     ) -> RunResult:
-        """Run a workflow; raise WorkflowError where GitHub would refuse to begin."""
+        """Run a workflow; raise WorkflowError where GitHub would refuse to begin. With `workflow_call`, a called one without its caller."""
         workflow = load_workflow(self.settings.repo.folder / path, path)
         if event not in workflow.triggers:
             raise WorkflowError(f"{path} has no trigger `{event}`")
@@ -127,6 +127,8 @@ class Harness:
             typed, payload["inputs"] = dispatch_inputs(workflow, inputs or {})
             payload.setdefault("ref", self.settings.ref)
             payload.setdefault("workflow", path)
+        elif event == "workflow_call":
+            typed = call_inputs(workflow, inputs or {})
         elif inputs:
             raise WorkflowError(f"`{event}` has no inputs")
         payload.setdefault("repository", {"full_name": self.settings.repo.name, "name": self.settings.repo.name.split("/")[1]})
@@ -214,4 +216,5 @@ class Harness:
             requests=tuple(run.requests),
             folder=run.folder,
             concurrency=group,
+            outputs=graph.outputs(),
         )

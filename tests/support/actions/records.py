@@ -157,6 +157,7 @@ class RunResult:
     requests: tuple[str, ...]
     folder: Path
     concurrency: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dispatches(self) -> tuple[Call, ...]:

@@ -6,12 +6,11 @@ import hashlib
 import json
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -19,6 +18,7 @@ from tests.support.actions.loading import load_workflow
 from tests.support.actions.records import Artifact, Call
 from tests.support.actions.state import Grant, JobRow, State
 from tests.support.actions.values import WorkflowError
+from tests.support.double import serving
 
 REFUSED = "Resource not accessible by integration"
 LIMITED = "API rate limit exceeded for installation ID 20433984."
@@ -37,17 +37,9 @@ class Answer(NamedTuple):
 @contextmanager
 def serving_api(state: State) -> Iterator[str]:
     """Serve on a free port of 127.0.0.1; gives the address of the API."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"state": state}))
-    server.daemon_threads = True
-    state.api_url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(type("Handler", (_Handler,), {"state": state})) as host:
+        state.api_url = f"http://{host}"
         yield state.api_url
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)
 
 
 class _Handler(BaseHTTPRequestHandler):
