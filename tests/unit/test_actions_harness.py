@@ -271,6 +271,17 @@ def test_a_killed_worker_says_nothing_more_and_others_go_on(make: Make) -> None:
     assert conclusions(again)["strict"] == "skipped"
 
 
+def test_a_machine_that_dies_within_an_action_runs_nothing_more_of_it(make: Make) -> None:
+    action = (
+        "name: x\nruns: {using: composite, steps: [{shell: bash, run: echo now; sleep 30}, {shell: bash, run: echo never, if: always()}]}"
+    )
+    harness = make("on: workflow_dispatch\njobs: {a: {runs-on: x, steps: [{uses: $/x}]}}", {"x/action.yml": action})
+    harness.settings.on_line = lambda job, step, line: harness.kill(job)
+    job = go(harness).jobs["a"]
+    assert (job.conclusion, job.steps[0].outcome) == ("failure", "cancelled")
+    assert "never" not in job.log
+
+
 def test_a_run_can_be_cancelled_between_two_jobs(make: Make) -> None:
     harness = make(
         """
@@ -305,14 +316,16 @@ def test_rerun_failed_keeps_artifacts_and_outputs(make: Make) -> None:
                 with: {{name: plan}}
               - run: test $(cat p) = plan && test "$GITHUB_RUN_ATTEMPT" = 2 && echo ${{{{ needs.plan.outputs.n }}}}
           after: {{needs: build, runs-on: x, steps: [{{run: "true"}}]}}
+          good: {{needs: plan, runs-on: x, steps: [{{run: "true"}}]}}
         """
     )
     first = go(harness)
-    assert conclusions(first) == {"plan": "success", "build": "failure", "after": "skipped"}
+    assert conclusions(first) == {"plan": "success", "build": "failure", "after": "skipped", "good": "success"}
     second = harness.rerun_failed(first)
-    assert conclusions(second) == {"plan": "success", "build": "success", "after": "success"}
+    assert conclusions(second) == {"plan": "success", "build": "success", "after": "success", "good": "success"}
     assert second.conclusion == "success"
     assert second.jobs["plan"] == first.jobs["plan"]
+    assert second.jobs["good"] == first.jobs["good"]
     assert second.jobs["build"].log.endswith(f"{first.jobs['plan'].outputs['n']}\n")
     other = go(harness)
     assert (other.id != first.id, other.number, other.attempt) == (True, 2, 1)
@@ -381,6 +394,7 @@ def test_artifacts_are_seen_by_a_job_that_runs_and_304_costs_nothing(make: Make)
     assert artifact.files() == {"a.txt": b"hello\n"}
     assert run.jobs["watcher"].used == {"actions: read", "issues: write"}
     assert run.jobs["maker"].used == frozenset()
+    assert harness.state.tokens == {}
     assert run.calls == ()
 
 
@@ -565,7 +579,8 @@ def test_what_github_would_not_begin(make: Make, tmp_path: Path, file: str, old:
 
 
 @pytest.mark.parametrize(
-    "uses", ["actions/checkout@v7", "actions/checkout@main", f"who/knows@{SHA}", "actions/checkout", "docker://alpine"]
+    "uses",
+    ["actions/checkout@v7", "actions/checkout@0123456", "actions/checkout@main", f"who/knows@{SHA}", "actions/checkout", "docker://alpine"],
 )
 def test_actions_of_others_are_pinned_and_known(make: Make, uses: str) -> None:
     with pytest.raises(WorkflowError, match="uses: "):

@@ -154,6 +154,8 @@ class JobRunner:
             conclusion = "failure"
         finally:
             end_orphans(self.mark)
+            # A token ends with its job: who carries it off has nothing.
+            self.shared.settings.state.tokens.pop(self.token, None)
         return self._result(conclusion, steps, complaints, outputs, url)
 
     def _late(self) -> Scope:
