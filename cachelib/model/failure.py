@@ -44,7 +44,8 @@ class Failure:
 
     def told(self) -> str:
         """The failure in words."""
-        return f"failed since {self.since[:10]} ({self.times} times, last in phase {self.phase})"
+        often = "once" if self.times == 1 else f"{self.times} times"
+        return f"failed since {self.since[:10]} ({often}, last in phase {self.phase})"
 
     def json(self) -> dict[str, Any]:
         return {

@@ -123,7 +123,11 @@ def check_jobs(jobs: int) -> None:
 
 
 def open_workspace(config: str = "", var: str = "", shared: str = "") -> Workspace:
-    """Read cache.yaml (or what CACHE_CONFIG names) and look around; raise ConfigError."""
+    """Read cache.yaml (or what CACHE_CONFIG names) and look around; raise ConfigError.
+
+    CACHE_SHARED names a folder that keeps Spack's checkouts and caches for all workspaces, as on a runner of one's own.
+    """
+    shared = shared or os.environ.get("CACHE_SHARED", "")
     path = Path(config or os.environ.get("CACHE_CONFIG") or "cache.yaml").resolve()
     place = Path(var).resolve() if var else path.parent / "var"
     return Workspace(

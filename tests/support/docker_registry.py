@@ -25,6 +25,11 @@ class Server:
     host: str
     tls: bool
     data: Path
+    log: Path
+
+    def requests(self) -> int:
+        """How many requests it has answered; only one that runs with `counted` knows."""
+        return sum(b"http.request.method" in line and b"response completed" in line for line in self.log.read_bytes().splitlines())
 
     @property
     def url(self) -> str:
@@ -34,17 +39,23 @@ class Server:
 
 @contextmanager
 def running(
-    folder: Path, *, certificates: Certificates | None = None, htpasswd: Path | None = None, issuer: TokenIssuer | None = None
+    folder: Path,
+    *,
+    certificates: Certificates | None = None,
+    htpasswd: Path | None = None,
+    issuer: TokenIssuer | None = None,
+    counted: bool = False,
 ) -> Iterator[Server]:
     """Run a registry on a free port of 127.0.0.1, and end it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    folder.mkdir(parents=True, exist_ok=True)
     data = folder / "data"
     http: dict[str, Any] = {"addr": f"127.0.0.1:{port}"}
     config: dict[str, Any] = {
         "version": 0.1,
-        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "log": {"level": "info" if counted else "error", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(data)}, "delete": {"enabled": True}},
         "http": http,
     }
@@ -61,7 +72,7 @@ def running(
     process = subprocess.Popen(["docker-registry", "serve", str(path)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
         _wait(process, port, certificates)
-        yield Server(host=f"127.0.0.1:{port}", tls=certificates is not None, data=data)
+        yield Server(host=f"127.0.0.1:{port}", tls=certificates is not None, data=data, log=folder / "registry.log")
     finally:
         process.terminate()
         process.wait(timeout=10)

@@ -15,8 +15,8 @@ from tests.support.actions.permissions import Permissions, read_permissions
 from tests.support.actions.values import Value, WorkflowError
 
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_WORKFLOW = {"name", "run-name", "on", "permissions", "env", "defaults", "concurrency", "jobs"}
-_JOB = {"name", "permissions", "needs", "if", "runs-on", "environment", "concurrency", "outputs", "env", "defaults", "steps"}
+_WORKFLOW = {"name", "run-name", "on", "permissions", "env", "defaults", "concurrency", "jobs", "cache-mode"}
+_JOB = {"name", "permissions", "needs", "if", "runs-on", "environment", "concurrency", "outputs", "env", "defaults", "steps", "cache-mode"}
 _JOB |= {"timeout-minutes", "strategy", "continue-on-error"}
 _CALLER = {"name", "permissions", "needs", "if", "concurrency", "uses", "with", "secrets", "strategy"}
 _STEP = {"id", "if", "name", "uses", "run", "working-directory", "shell", "with", "env", "continue-on-error", "timeout-minutes"}
