@@ -11,6 +11,7 @@ from cachelib.tools.process import prepare_process
 
 if TYPE_CHECKING:
     from cachelib.pipeline.building import build
+    from cachelib.pipeline.doctoring import doctor
     from cachelib.pipeline.gathering import gather
     from cachelib.pipeline.installing import install
     from cachelib.pipeline.planning import plan
@@ -30,6 +31,7 @@ __all__ = [
     "config",
     "demo",
     "docs",
+    "doctor",
     "gather",
     "index",
     "install",
@@ -47,9 +49,9 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES = {
-    "build": "building", "cache": "road", "config": "settings", "demo": "road", "docs": "settings", "gather": "gathering",
-    "index": "publishing", "install": "installing", "plan": "planning", "prune": "pruning", "pull": "pulling", "push": "publishing",
-    "render": "site", "serve": "site", "verify": "verifying", "work": "working",
+    "build": "building", "cache": "road", "config": "settings", "demo": "road", "docs": "settings", "doctor": "doctoring",
+    "gather": "gathering", "index": "publishing", "install": "installing", "plan": "planning", "prune": "pruning", "pull": "pulling",
+    "push": "publishing", "render": "site", "serve": "site", "verify": "verifying", "work": "working",
 }  # fmt: skip
 
 

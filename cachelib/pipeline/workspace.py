@@ -116,12 +116,12 @@ def check_jobs(jobs: int) -> None:
         raise UsageError(f"--jobs is {jobs}", hint=f"from 1 to {MOST_JOBS} requests can be under way at once")
 
 
-def open_workspace(config: str = "cache.yaml", var: str = "", shared: str = "") -> Workspace:
-    """Read cache.yaml and look around; raise ConfigError."""
+def open_workspace(config: str = "cache.yaml", var: str = "", shared: str = "", *, settings: Settings | None = None) -> Workspace:
+    """Read cache.yaml (or take the settings given in its place) and look around; raise ConfigError."""
     path = Path(config).resolve()
     place = Path(var).resolve() if var else path.parent / "var"
     return Workspace(
-        settings=read_settings(path),
+        settings=settings or read_settings(path),
         folder=path.parent,
         var=place,
         shared=Path(shared).resolve() if shared else place,
