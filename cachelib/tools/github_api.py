@@ -105,7 +105,11 @@ class GitHubApi:
 
     def _check_home(self, url: str) -> None:
         """The token goes to GitHub's API, and nowhere else."""
-        if urlsplit(url)[:2] != urlsplit(self._api)[:2]:
+        try:
+            at_home = urlsplit(url)[:2] == urlsplit(self._api)[:2]
+        except ValueError:
+            at_home = False
+        if not at_home:
             raise GitHubError(f"GitHub's API sends elsewhere, where the token must not go: {plain_url(url)}")
 
     def _refusal(self, answer: web.Answer) -> GitHubError:
