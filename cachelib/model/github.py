@@ -55,14 +55,14 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A token for the API: where it was found, whether GitHub takes it, and its scopes (None where it doesn't tell).
+    """A token for the API: where it was found, whether GitHub takes it, and its scopes; None where GitHub doesn't tell.
 
     Only classic personal tokens tell scopes; `kind` is the word for what its beginning says it is.
     """
 
     source: str
     kind: str
-    accepted: bool
+    accepted: bool | None
     scopes: frozenset[str] | None
 
 

@@ -24,10 +24,12 @@ def ask_github(env: Mapping[str, str], name: str, owner: str, packages: Mapping[
     """The facts of a repository (OWNER/NAME), and of container packages of `owner`, by image."""
     address = env.get("GITHUB_API_URL") or PUBLIC_API
     source = next((key for key in ("GITHUB_TOKEN", "GH_TOKEN") if env.get(key)), "")
-    secret, accepted = env.get(source, ""), True
+    secret = env.get(source, "")
+    accepted: bool | None = None
     try:
         api = GitHubApi(address, secret)
         repository: GitHubRepository | Unknown | None = api.repository(name)
+        accepted = True
     except GitHubError as error:
         if error.status == 401 and secret:
             # A bad token is refused even what anybody may read.

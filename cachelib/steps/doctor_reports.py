@@ -33,6 +33,6 @@ def _lines(check: Check) -> Iterator[str]:
     yield f"  {check.verdict:<{_WIDTH}}  {check.name}: {first}"
     yield from (f"{margin}{line}" for line in more)
     if check.remedy:
-        yield f"{margin}remedy: {check.remedy}"
+        yield f"{margin}{'next' if check.verdict is Verdict.OK else 'remedy'}: {check.remedy}"
     if check.link:
         yield f"{margin}see: {check.link}"

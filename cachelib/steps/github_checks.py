@@ -57,6 +57,8 @@ def token_checks(token: Token | None, *, on_github: bool) -> Iterator[Check]:
     """Whether the token of the API is taken, and may write packages."""
     if token is None:
         yield unchecked("token", "none is found: set GITHUB_TOKEN or GH_TOKEN to have packages and permissions looked at")
+    elif token.accepted is None:
+        yield unchecked("token", f"found in {token.source}; GitHub couldn't be asked whether it is good")
     elif not token.accepted:
         remedy = "make a new one, or unset it; a job's GITHUB_TOKEN dies with its job"
         yield problem("token", GitHubError, f"GitHub refuses the one in {token.source}", remedy, "https://github.com/settings/tokens")
@@ -93,7 +95,7 @@ def pages_check(found: PagesSite | Unknown | None, repository: GitHubRepository,
     if not found.build_type:
         return unchecked(what, "they are on, but GitHub doesn't say what builds them")
     if found.build_type != "workflow":
-        words = "Pages not by Actions: they are built from a branch, and what a workflow deploys is refused"
+        words = "Pages not by Actions: they are built from a branch, not from what a workflow deploys"
         return problem(what, GitHubError, words, choose, link)
     if found.domain and found.https is False:
         return warning(what, f"{found.domain} is served without https", "settings, Pages, Enforce HTTPS", link)

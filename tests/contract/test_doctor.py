@@ -372,6 +372,7 @@ def judged(targets: tuple[str, ...], machine: str, cpu: str | Unknown) -> Check:
         (("neoverse_v1",), "aarch64", "neoverse_n1", Verdict.PROBLEM, "below the stack's neoverse_v1"),
         (("aarch64",), "x86_64", "zen4", Verdict.UNCHECKED, "it builds on other machines: aarch64"),
         (("x86_64_v3",), "x86_64", Unknown(reason="no /proc here"), Verdict.UNCHECKED, "no /proc here"),
+        (("zen4",), "x86_64", "zen4", Verdict.OK, "zen4"),
         ((), "x86_64", "zen4", Verdict.WARNING, "every hash may differ"),
     ],
 )
@@ -416,6 +417,13 @@ def test_what_is_private_or_not_there_can_not_be_told_apart_without_a_login(pati
     assert items["index of v1.1"]["outcome"] == "not checked"
     log_in(patient, door.password)
     assert patient.outcome("public reading of v1.1") == "ok", "with a login it is seen to be empty"
+
+
+def test_a_package_that_github_knows_is_private_not_missing(patient: Patient, site: Site, door: Door) -> None:
+    door.public = False
+    assert patient.outcome("public reading of v1.1") == "problem"
+    del site.answers[PACKAGE]
+    assert patient.outcome("public reading of v1.1") == "warning"
 
 
 @pytest.mark.parametrize("public", [True, False])
@@ -505,6 +513,16 @@ def test_nobody_there(patient: Patient) -> None:
     for label in ("public reading of v1.1", "public reading of other", "index of other", "login to 127.0.0.1:9"):
         assert items[label]["outcome"] == "not checked"
     assert "refused" in items["public reading of v1.1"]["words"]
+
+
+def test_a_host_that_gives_no_answer_is_not_asked_again(patient: Patient) -> None:
+    patient.settings["stacks"]["other"] = {**patient.stack, "image": "other"}
+    log_in(patient, "s3cret")
+    with serving_double() as double:
+        double.faults = [Fault("GET", "reset", times=99)]
+        items = patient.look(to=f"oci+http://{double.host}/a/b")
+        assert items["public reading of other"]["words"] == items["public reading of v1.1"]["words"]
+        assert double.requests == ["GET /v2/a/b/v1.1/tags/list?n=1000"]
 
 
 def test_a_directory_is_looked_at_offline(patient: Patient) -> None:
@@ -722,6 +740,17 @@ def test_hostile_answers_are_not_believed(patient: Patient, site: Site, door: Do
     assert "\x1b" not in patient.report.text
 
 
+def test_a_word_where_yes_or_no_belongs(patient: Patient, site: Site) -> None:
+    site.set(REPOSITORY, private="no")
+    assert patient.outcome(f"repository {OWNER}/{NAME}") == "not checked"
+
+
+def test_a_right_answer_that_is_huge_is_not_taken(patient: Patient, site: Site) -> None:
+    site.answers[f"{REPOSITORY}/pages"] = (200, {}, json.dumps(site.answers[f"{REPOSITORY}/pages"]).encode() + b" " * web.LIMIT)
+    item = patient.look()["Pages"]
+    assert (item["outcome"], "more than 4194304 bytes" in item["words"]) == ("not checked", True)
+
+
 def test_an_answer_that_never_comes_is_given_up(patient: Patient, site: Site) -> None:
     patient.monkeypatch.setattr(web, "TIMEOUT", (1.0, 0.2))
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -758,6 +787,7 @@ def test_no_github_there(patient: Patient, site: Site, api: str) -> None:
     patient.monkeypatch.setenv("GITHUB_API_URL", api)
     items = patient.look()
     assert items[f"repository {OWNER}/{NAME}"]["outcome"] == "not checked"
+    assert items["token"]["outcome"] == "not checked", "nobody has said that it is good"
 
 
 def test_a_password_goes_nowhere_that_a_registry_sends_to_over_plain_http(patient: Patient) -> None:
