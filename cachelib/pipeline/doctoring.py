@@ -161,9 +161,9 @@ class _Doctor:
             repository = opened(image, None)
             tags = down or _tried(repository.tags, RegistryError)
             member = None
-            if isinstance(tags, RegistryError) and tags.status == 0:
-                down = tags  # nobody there: the others would only wait for it too
-            if isinstance(tags, RegistryError) and tags.status in (401, 403) and found:
+            if isinstance(tags, RegistryError) and (tags.status == 0 or tags.retry_after is not None):
+                down = tags  # nobody there, or it has had enough of us: the others would only wait for it too
+            if registry_checks.is_denial(tags) and found:
                 repository = opened(image, found)
                 member = _tried(repository.tags, RegistryError)
             yield registry_checks.reading_check(place, tags, member, known=image in known)

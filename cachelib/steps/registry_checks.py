@@ -24,6 +24,11 @@ class Place:
     page: str = ""
 
 
+def is_denial(found: frozenset[str] | RegistryError) -> bool:
+    """Whether a registry refuses to be read; GitHub tells its rate limits as a 403 too."""
+    return isinstance(found, RegistryError) and found.status in (401, 403) and not found.temporary
+
+
 def reading_check(
     place: Place, anonymous: frozenset[str] | RegistryError, member: frozenset[str] | RegistryError | None, *, known: bool
 ) -> Check:
@@ -34,7 +39,7 @@ def reading_check(
     what = f"public reading of {place.image}"
     if not isinstance(anonymous, RegistryError):
         return ok(what, "anybody may pull" if anonymous else "nothing is published yet")
-    if anonymous.status not in (401, 403):
+    if not is_denial(anonymous):
         return unchecked(what, anonymous.message)
     remedy = _VISIBILITY if place.page else "let the registry serve it to anybody, or tell users to log in"
     if known or (member and isinstance(member, frozenset)):

@@ -492,6 +492,7 @@ def test_a_catalog_that_is_none(patient: Patient, door: Door) -> None:
     [
         Fault("GET", "status", 500, times=99),
         Fault("GET", "limit", times=99),
+        Fault("GET", "secondary-limit", times=99),
         Fault("GET /v2", "status", 200, times=99, body=b"<html>hello</html>"),
         Fault("GET", "status", 200, times=99, body=b'{"tags": 3}'),
         Fault("GET", "reset", times=99),
@@ -515,11 +516,12 @@ def test_nobody_there(patient: Patient) -> None:
     assert "refused" in items["public reading of v1.1"]["words"]
 
 
-def test_a_host_that_gives_no_answer_is_not_asked_again(patient: Patient) -> None:
+@pytest.mark.parametrize("kind", ["reset", "limit", "ghcr-limit", "secondary-limit"])
+def test_a_host_that_gives_no_answer_is_not_asked_again(patient: Patient, kind: str) -> None:
     patient.settings["stacks"]["other"] = {**patient.stack, "image": "other"}
     log_in(patient, "s3cret")
     with serving_double() as double:
-        double.faults = [Fault("GET", "reset", times=99)]
+        double.faults = [Fault("GET", kind, times=99)]
         items = patient.look(to=f"oci+http://{double.host}/a/b")
         assert items["public reading of other"]["words"] == items["public reading of v1.1"]["words"]
         assert double.requests == ["GET /v2/a/b/v1.1/tags/list?n=1000"]
