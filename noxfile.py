@@ -22,8 +22,11 @@ def locked(session: nox.Session, name: str) -> None:
 
 
 def invoke(session: nox.Session, *arguments: str) -> None:
-    """Call a task in the session's environment."""
-    session.run("invoke", *arguments)
+    """Call a task in the session's environment, on the cache.yaml of the folder that nox was called in: it may be another project's."""
+    here = Path(__file__).parent
+    if session.invoked_from != str(here):
+        session.chdir(session.invoked_from)
+    session.run("invoke", "--search-root", str(here), *arguments)
 
 
 @nox.session

@@ -15,11 +15,15 @@ from cachelib import pipeline
 from cachelib.model.errors import CacheError
 from cachelib.steps.reports import Report, error_text
 
-CONFIG = "the settings file (default: cache.yaml)"
+CONFIG = "the settings file (default: $CACHE_CONFIG, or cache.yaml)"
 STACK = "stack of cache.yaml (default: its first)"
 SPACK = "root of a Spack to use instead of the pinned one (default: $SPACK_ROOT)"
 JSON = "write what became of each item to this file, as JSON"
 JOBS = "requests at once"
+PLAN = "folder of the plan (default: var/plan)"
+PARTS = "folder in which workers find what others built (default: var/parts)"
+GITHUB = "plan and parts are artifacts of the GitHub run that this is a job of"
+DIGEST = "the sha256 that the plan must have, as the job that made it told"
 TO = "oci://HOST/NAME or oci-layout:DIR instead of cache.yaml's registry; image names are appended"
 
 
@@ -59,14 +63,14 @@ def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
 
 @task(help={"config": CONFIG})
 @reporting
-def config(_: Context, config: str = "cache.yaml") -> Report:
+def config(_: Context, config: str = "") -> Report:
     """Check cache.yaml, and say what it means on this machine."""
     return pipeline.config(pipeline.open_workspace(config))
 
 
 @task(help={"config": CONFIG, "stack": STACK, "spack": SPACK})
 @reporting
-def install(_: Context, config: str = "cache.yaml", stack: str = "", spack: str = "") -> Report:
+def install(_: Context, config: str = "", stack: str = "", spack: str = "") -> Report:
     """Install the pinned Spack and package repository into var/, beside whatever Spack you have."""
     return pipeline.install(pipeline.open_workspace(config), stack, spack)
 
@@ -82,6 +86,10 @@ def install(_: Context, config: str = "cache.yaml", stack: str = "", spack: str 
         "workers": "runners that may build at once (default: as the stack says)",
         "out": "folder that takes plan.json and the concretized environments (default: var/plan)",
         "rebuild": "build the requests again, though they are in the cache",
+        "retry": "try what failed lately again, too",
+        "inputs": "the requests are the inputs of the workflow ($WORKFLOW_INPUTS)",
+        "runner": "plan the stacks that this kind of runner builds, for it",
+        "number": "which of the run's plans this is (default: the only one)",
         "simulate": "print how long it takes on other numbers of runners (or on --workers), and laid out in other ways; write nothing",
         "json": JSON,
     },
@@ -90,18 +98,40 @@ def install(_: Context, config: str = "cache.yaml", stack: str = "", spack: str 
 def plan(
     _: Context,
     spec: list[str],
-    config: str = "cache.yaml",
+    config: str = "",
     stack: str = "",
     spack: str = "",
     to: str = "",
     workers: int = 0,
     out: str = "",
     rebuild: bool = False,
+    retry: bool = False,
     simulate: bool = False,
+    inputs: bool = False,
+    runner: str = "",
+    number: int = 0,
     json: str = "",
 ) -> Report:
     """Say what is to be built and why, and lay it out for workers: who builds what, in which order."""
-    return pipeline.plan(pipeline.open_workspace(config), spec, stack, spack, to, workers, out, rebuild=rebuild, simulate=simulate)
+    ws = pipeline.open_workspace(config)
+    return pipeline.plan(
+        ws, spec, stack, spack, to, workers, out,
+        rebuild=rebuild, retry=retry, simulate=simulate, inputs=inputs, runner=runner, number=number,
+    )  # fmt: skip
+
+
+@task(help={"config": CONFIG, "inputs": "the stack is that of the workflow's inputs ($WORKFLOW_INPUTS)"})
+@reporting
+def runners(_: Context, config: str = "", inputs: bool = False) -> Report:
+    """Say which kinds of runners the stacks need, as the matrix of the job that plans."""
+    return pipeline.plan_runners(pipeline.open_workspace(config), inputs=inputs)
+
+
+@task(help={"config": CONFIG})
+@reporting
+def schedule(_: Context, config: str = "") -> Report:
+    """Make one plan of those that a run's runners made ($PLAN_OUTPUTS), and set the matrix of the job that builds."""
+    return pipeline.schedule(pipeline.open_workspace(config))
 
 
 @task(
@@ -120,7 +150,7 @@ def plan(
 def build(
     _: Context,
     spec: list[str],
-    config: str = "cache.yaml",
+    config: str = "",
     stack: str = "",
     spack: str = "",
     jobs: int = 0,
@@ -134,14 +164,17 @@ def build(
 @task(
     help={
         "worker": "which worker of the plan this is, counted from 1",
+        "slot": "build this slot alone, counted from 1 (default: all, one after the other)",
         "config": CONFIG,
-        "plan": "folder of the plan (default: var/plan)",
-        "parts": "folder in which workers find what others built (default: var/parts)",
-        "stack": "stack of the plan (default: the only one that builds something)",
+        "plan": PLAN,
+        "parts": PARTS,
+        "plan_key": "which of the plans, by its key or its stack (default: the only one that builds something)",
         "spack": SPACK,
         "wait": "minutes to wait, in all, for what other workers build",
         "jobs": "processes per package (default: the cores, shared out)",
         "packages": "packages that are built at once (default: half the cores, at most 4)",
+        "github": GITHUB,
+        "digest": DIGEST,
         "json": JSON,
     }
 )
@@ -149,33 +182,74 @@ def build(
 def work(
     _: Context,
     worker: int = 0,
-    config: str = "cache.yaml",
+    slot: int = 0,
+    config: str = "",
     plan: str = "",
     parts: str = "",
-    stack: str = "",
+    plan_key: str = "",
     spack: str = "",
     wait: int = 300,
     jobs: int = 0,
     packages: int = 0,
+    github: bool = False,
+    digest: str = "",
     json: str = "",
 ) -> Report:
     """Be one worker of a plan: build its slots in order, and hand each on as a part."""
-    return pipeline.work(pipeline.open_workspace(config), worker, plan, parts, stack, spack, wait, jobs, packages)
+    ws = pipeline.open_workspace(config)
+    return pipeline.work(ws, worker, plan, parts, plan_key, spack, wait, jobs, packages, slot=slot, on_github=github, digest=digest)
 
 
-@task(
-    help={
-        "config": CONFIG,
-        "plan": "folder of the plan (default: var/plan)",
-        "parts": "folder of what the workers handed on (default: var/parts)",
-        "stack": "gather this stack alone",
-        "json": JSON,
-    }
-)
+@task(help={"config": CONFIG, "plan": PLAN, "parts": PARTS, "github": GITHUB, "digest": DIGEST, "json": JSON})
 @reporting
-def gather(_: Context, config: str = "cache.yaml", plan: str = "", parts: str = "", stack: str = "", json: str = "") -> Report:
+def gather(_: Context, config: str = "", plan: str = "", parts: str = "", github: bool = False, digest: str = "", json: str = "") -> Report:
     """Take what the workers of a plan built into the local mirror, checking all of it; then `inv push` publishes it."""
-    return pipeline.gather(pipeline.open_workspace(config), plan, parts, stack)
+    return pipeline.gather(pipeline.open_workspace(config), plan, parts, on_github=github, digest=digest)
+
+
+@task(help={"config": CONFIG, "to": TO, "plan": PLAN, "parts": PARTS, "github": GITHUB, "digest": DIGEST, "jobs": JOBS, "json": JSON})
+@reporting
+def publish(
+    _: Context,
+    config: str = "",
+    to: str = "",
+    plan: str = "",
+    parts: str = "",
+    github: bool = False,
+    digest: str = "",
+    jobs: int = 16,
+    json: str = "",
+) -> Report:
+    """Gather, push and index what the workers of a plan built, and remember what failed."""
+    return pipeline.publish(pipeline.open_workspace(config), to, plan, parts, on_github=github, digest=digest, jobs=jobs)
+
+
+@task(help={"config": CONFIG})
+@reporting
+def again(_: Context, config: str = "") -> Report:
+    """Start this run's workflow on GitHub once more, to go on with what is left."""
+    return pipeline.again(pipeline.open_workspace(config))
+
+
+@task(help={"config": CONFIG})
+@reporting
+def keep_alive(_: Context, config: str = "") -> Report:
+    """Keep GitHub from switching the repository's schedules off, as it does after 60 days without a commit."""
+    return pipeline.keep_alive(pipeline.open_workspace(config))
+
+
+@task(help={"config": CONFIG})
+@reporting
+def request(_: Context, config: str = "") -> Report:
+    """Read which package a workflow's form, or the issue that it runs for, asks for."""
+    return pipeline.request(pipeline.open_workspace(config))
+
+
+@task(help={"config": CONFIG, "digest": DIGEST})
+@reporting
+def answer(_: Context, config: str = "", digest: str = "") -> Report:
+    """Say on the issue that asked for a package what became of it."""
+    return pipeline.answer(pipeline.open_workspace(config), digest)
 
 
 @task(
@@ -189,16 +263,14 @@ def gather(_: Context, config: str = "cache.yaml", plan: str = "", parts: str = 
     }
 )
 @reporting
-def push(
-    _: Context, config: str = "cache.yaml", to: str = "", force: bool = False, dry_run: bool = False, jobs: int = 16, json: str = ""
-) -> Report:
+def push(_: Context, config: str = "", to: str = "", force: bool = False, dry_run: bool = False, jobs: int = 16, json: str = "") -> Report:
     """Push the local mirror into the registry, as images that stock Spack installs and podman runs."""
     return pipeline.push(pipeline.open_workspace(config), to, force=force, dry_run=dry_run, jobs=jobs)
 
 
 @task(help={"config": CONFIG, "to": TO, "full": "read every tag again", "jobs": JOBS, "json": JSON})
 @reporting
-def index(_: Context, config: str = "cache.yaml", to: str = "", full: bool = False, jobs: int = 16, json: str = "") -> Report:
+def index(_: Context, config: str = "", to: str = "", full: bool = False, jobs: int = 16, json: str = "") -> Report:
     """Bring the catalog and Spack's index up to what the registry holds."""
     return pipeline.index(pipeline.open_workspace(config), to, full=full, jobs=jobs)
 
@@ -221,7 +293,7 @@ def index(_: Context, config: str = "cache.yaml", to: str = "", full: bool = Fal
 def pull(
     _: Context,
     spec: list[str],
-    config: str = "cache.yaml",
+    config: str = "",
     to: str = "",
     out: str = "",
     image: str = "",
@@ -251,7 +323,7 @@ def pull(
 def prune(
     _: Context,
     keep: list[str],
-    config: str = "cache.yaml",
+    config: str = "",
     to: str = "",
     dry_run: bool = False,
     yes: bool = False,
@@ -265,14 +337,14 @@ def prune(
 
 @task(help={"config": CONFIG, "to": TO, "out": "folder of the site (default: var/site)"})
 @reporting
-def render(_: Context, config: str = "cache.yaml", to: str = "", out: str = "") -> Report:
+def render(_: Context, config: str = "", to: str = "", out: str = "") -> Report:
     """Render the website and the API from the catalog."""
     return pipeline.render(pipeline.open_workspace(config), to, out)
 
 
 @task(help={"config": CONFIG, "port": "port on 127.0.0.1; 0 takes a free one", "out": "folder of the site (default: var/site)"})
 @reporting
-def serve(_: Context, config: str = "cache.yaml", port: int = 8000, out: str = "") -> None:
+def serve(_: Context, config: str = "", port: int = 8000, out: str = "") -> None:
     """Show the rendered site on this machine."""
     pipeline.serve(pipeline.open_workspace(config), port, out)
 
@@ -293,7 +365,7 @@ def serve(_: Context, config: str = "cache.yaml", port: int = 8000, out: str = "
 @reporting
 def verify(
     _: Context,
-    config: str = "cache.yaml",
+    config: str = "",
     to: str = "",
     sample: int = 100,
     seed: int = 0,
@@ -310,7 +382,7 @@ def verify(
 
 @task(help={"config": CONFIG, "offline": "check only what needs no network", "to": TO, "json": JSON})
 @reporting
-def doctor(_: Context, config: str = "cache.yaml", offline: bool = False, to: str = "", json: str = "") -> Report:
+def doctor(_: Context, config: str = "", offline: bool = False, to: str = "", json: str = "") -> Report:
     """Say what is wrong with the set-up: settings, Spack, machine, registry and GitHub, each finding with its remedy."""
     return pipeline.doctor(config, to, offline=offline)
 
@@ -326,7 +398,7 @@ def doctor(_: Context, config: str = "cache.yaml", offline: bool = False, to: st
     },
 )
 @reporting
-def cache(_: Context, spec: list[str], config: str = "cache.yaml", stack: str = "", spack: str = "", to: str = "") -> Report:
+def cache(_: Context, spec: list[str], config: str = "", stack: str = "", spack: str = "", to: str = "") -> Report:
     """The whole road: install, build, push, index, render, verify."""
     return pipeline.cache(pipeline.open_workspace(config), spec, stack, spack, to)
 

@@ -197,9 +197,10 @@ class Settings:
         metadata=_doc("The stacks, by name. The first one is built where no --stack is given.", minProperties=1, key=_NAME)
     )
     registry: str = field(
-        default="oci-layout:var/registry",
+        default="",
         metadata=_doc(
-            "Where binaries are published: oci://HOST/NAME, or oci-layout:DIR relative to cache.yaml. Each stack's image name is appended.",
+            "Where binaries are published: oci://HOST/NAME, or oci-layout:DIR relative to cache.yaml. Each stack's image name is appended. "
+            "Where it is left out: on GitHub Actions ghcr.io, by the repository's own name; elsewhere the directory var/registry.",
             pattern=r"^(oci|oci\+http)://[^\s]+$|^oci-layout:[^\s]+$(?!\n)",
         ),
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -14,7 +13,7 @@ from cachelib.model.schedule import Schedule, parse_schedule
 from cachelib.model.spec import check_hash
 
 #: The minor version counts additions; readers ignore keys they don't know.
-PLAN_VERSION = "1.0"
+PLAN_VERSION = "2.0"
 
 
 class Action(Enum):
@@ -25,6 +24,7 @@ class Action(Enum):
     EXTERNAL = "external"
     IDLE = "idle"
     LEFT_OVER = "left over"
+    FAILING = "failing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +45,13 @@ class PlanItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackPlan:
-    """The plan of one stack. `needs` are the edges between the specs that are built; `bound` is the least time there can be."""
+    """The plan of one stack on one kind of runner.
 
+    `id` (8 hex digits) tells it from every other plan, so that its parts have names of their own; `needs` are the edges between the
+    specs that are built; `bound` is the least time there can be; `roots` are the requests, by what they became.
+    """
+
+    id: str
     stack: str
     image: str
     runner: str
@@ -54,29 +59,40 @@ class StackPlan:
     needs: Mapping[str, tuple[str, ...]]
     schedule: Schedule
     bound: float
+    roots: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, action: Action) -> tuple[PlanItem, ...]:
         """The items that something is to become of."""
         return tuple(item for item in self.items if item.action is action)
 
+    @property
+    def key(self) -> str:
+        """What the plan's files and parts are called by."""
+        return f"{self.stack}-{self.id}"
+
+    def job(self, worker: int) -> str:
+        """What the job of a worker (counted from 1) is called on GitHub; the others look for it there by this name."""
+        return f"build ({self.stack} on {self.runner}, worker {worker})"
+
     def jobs(self) -> list[dict[str, Any]]:
         """The jobs of a matrix: one a worker, counted from 1 as people do."""
-        about = {"stack": self.stack, "runner": self.runner}
-        return [{**about, "worker": at + 1, "slots": len(slots)} for at, slots in enumerate(self.schedule.workers)]
+        return [
+            {"name": self.job(at + 1), "plan": self.key, "runner": self.runner, "worker": at + 1, "slots": len(slots)}
+            for at, slots in enumerate(self.schedule.workers)
+        ]
 
     def part(self, worker: int, slot: int) -> str:
-        """What the part of a slot is called that is handed on; both are counted from 1. A part of another plan has another name."""
-        return f"{self.stack}-{self.id}-worker-{worker}-slot-{slot}"
-
-    @property
-    def id(self) -> str:
-        """Tells this plan's parts from those of every other plan."""
-        return hashlib.sha256(json.dumps([self.stack, self.image, self.schedule.json()]).encode()).hexdigest()[:8]
+        """What the part of a slot is called that is handed on; both are counted from 1."""
+        return f"{self.key}-worker-{worker}-slot-{slot}"
 
     def part_of(self, dag_hash: str) -> str:
         """The part that a spec is to be in."""
         worker, slot = self.schedule.place()[dag_hash]
         return self.part(worker + 1, slot + 1)
+
+    def worker_of(self, part: str) -> int:
+        """The worker (counted from 1) that hands on a part."""
+        return int(part.rpartition("-slot-")[0].rpartition("-")[2])
 
     def parts(self) -> dict[str, tuple[str, ...]]:
         """All parts of the plan, and what each may hold."""
@@ -88,6 +104,7 @@ class StackPlan:
 
     def json(self) -> dict[str, Any]:
         return {
+            "id": self.id,
             "stack": self.stack,
             "image": self.image,
             "runner": self.runner,
@@ -95,6 +112,7 @@ class StackPlan:
             "needs": {h: list(needs) for h, needs in self.needs.items()},
             "schedule": self.schedule.json(),
             "bound": round(self.bound, 1),
+            "roots": dict(self.roots),
         }
 
 
@@ -117,10 +135,17 @@ def _stack(data: Mapping[str, Any]) -> StackPlan:
         for item in data["items"]
     )  # fmt: skip
     plan = StackPlan(
-        stack=str(data["stack"]), image=str(data["image"]), runner=str(data["runner"]), items=items,
+        id=_id(data["id"]), stack=str(data["stack"]), image=str(data["image"]), runner=str(data["runner"]), items=items,
         needs={check_hash(h, "a plan"): tuple(check_hash(need, "a plan") for need in needs) for h, needs in data["needs"].items()},
         schedule=parse_schedule(data["schedule"]), bound=float(data["bound"]),
+        roots={check_hash(h, "a plan"): str(request) for h, request in data["roots"].items()},
     )  # fmt: skip
     if plan.schedule.place().keys() != plan.needs.keys() or plan.needs.keys() != {item.hash for item in plan.of(Action.BUILD)}:
         raise FormatError("a plan builds other specs than it schedules")
     return plan
+
+
+def _id(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{8}", text):
+        raise FormatError(f"{text!r} is the id of no plan")
+    return text

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from cachelib.pipeline.doctoring import doctor
     from cachelib.pipeline.gathering import gather
     from cachelib.pipeline.installing import install
-    from cachelib.pipeline.planning import plan
+    from cachelib.pipeline.planning import plan, plan_runners
     from cachelib.pipeline.pruning import prune
     from cachelib.pipeline.publishing import index, push
     from cachelib.pipeline.pulling import pull
+    from cachelib.pipeline.releasing import publish
+    from cachelib.pipeline.requests import answer, request
     from cachelib.pipeline.road import cache, demo
+    from cachelib.pipeline.runs import again, keep_alive, schedule
     from cachelib.pipeline.settings import config, docs
     from cachelib.pipeline.site import render, serve
     from cachelib.pipeline.verifying import verify
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Workspace",
+    "again",
+    "answer",
     "build",
     "cache",
     "config",
@@ -35,13 +40,18 @@ __all__ = [
     "gather",
     "index",
     "install",
+    "keep_alive",
     "open_workspace",
     "plan",
+    "plan_runners",
     "prepare_process",
     "prune",
+    "publish",
     "pull",
     "push",
     "render",
+    "request",
+    "schedule",
     "serve",
     "verify",
     "work",
@@ -49,9 +59,11 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES = {
-    "build": "building", "cache": "road", "config": "settings", "demo": "road", "docs": "settings", "doctor": "doctoring",
-    "gather": "gathering", "index": "publishing", "install": "installing", "plan": "planning", "prune": "pruning", "pull": "pulling",
-    "push": "publishing", "render": "site", "serve": "site", "verify": "verifying", "work": "working",
+    "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road",
+    "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
+    "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
+    "push": "publishing", "render": "site", "request": "requests", "schedule": "runs", "serve": "site", "verify": "verifying",
+    "work": "working",
 }  # fmt: skip
 
 

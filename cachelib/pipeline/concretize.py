@@ -34,14 +34,14 @@ def concretize(
     location: Location,
 ) -> tuple[Path, building.Lock | None, list[Rejected]]:
     """One concretization for all requests; those that Spack refuses are set aside with its reason. A lock is remembered."""
-    given = _given_environment(ws, stack)
+    given = given_environment(ws, stack)
     if given is not None:
         listed = given.get("specs") or []
         if all(isinstance(item, str) for item in listed):
             # Plain specs are requests like any other, so that a bad one doesn't cost the rest.
             requests = requests if asked else (*listed, *requests)
             given = {**given, "specs": []}
-    recipes = "".join(_tree_digest(Path(repo)) for repo in repos.values() if ws.shared not in Path(repo).parents)
+    recipes = "".join(tree_digest(Path(repo)) for repo in repos.values() if ws.shared not in Path(repo).parents)
     mirrors = {"cache-mirror": mirror.root.as_uri()}
     if isinstance(location, RegistryLocation):
         mirrors["cache-registry"] = str(location)
@@ -79,7 +79,8 @@ def concretize(
     return env, building.parse_lock(json.loads((env / "spack.lock").read_text(encoding="utf-8"))), rejected
 
 
-def _given_environment(ws: Workspace, stack: Stack) -> dict[str, Any] | None:
+def given_environment(ws: Workspace, stack: Stack) -> dict[str, Any] | None:
+    """What the person's own spack.yaml says, where the stack names one; raise ConfigError where it can't be read."""
     if not stack.environment:
         return None
     path = ws.folder / stack.environment
@@ -99,7 +100,7 @@ def _given_environment(ws: Workspace, stack: Stack) -> dict[str, Any] | None:
     return found
 
 
-def _tree_digest(folder: Path) -> str:
+def tree_digest(folder: Path) -> str:
     """What the recipes in a folder say, in one digest."""
     hasher = hashlib.sha256()
     for path in sorted(folder.rglob("*")):

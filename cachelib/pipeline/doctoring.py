@@ -37,10 +37,10 @@ _JOBS = 4
 _OFFLINE = "--offline: it needs a network"
 
 
-def doctor(config: str = "cache.yaml", to: str = "", *, offline: bool = False) -> Report:
+def doctor(config: str = "", to: str = "", *, offline: bool = False) -> Report:
     """Check all that a cache depends on; with `offline`, what needs no network."""
     run = _Doctor(config, to, offline=offline)
-    return doctor_reports.doctor_report(tuple(run.checks()), str(Path(config).resolve().parent))
+    return doctor_reports.doctor_report(tuple(run.checks()), str(run.folder))
 
 
 class _Doctor:
@@ -55,6 +55,7 @@ class _Doctor:
         except ConfigError as error:
             # What doesn't depend on cache.yaml is looked at all the same.
             self._ws, self._settings = open_workspace(config, settings=Settings(stacks={})), error
+        self.folder = self._ws.folder
         self._location = self._ws.location(to)
         self._server = (self._ws.env.get("GITHUB_SERVER_URL") or PUBLIC_SERVER).rstrip("/")
         self._repository = self._find_repository()
@@ -66,8 +67,10 @@ class _Doctor:
         yield local_checks.settings_check(settings)
         name = self._repository if isinstance(self._repository, str) else ""
         if isinstance(settings, Settings):
-            written = self._to or settings.registry
-            yield from local_checks.place_checks(written, self._location, on_github=self._on_github, repository=name)
+            written = self._to or ws.registry()
+            yield from local_checks.place_checks(
+                written, self._location, on_github=self._on_github, repository=name, by_default=not (self._to or settings.registry)
+            )
             in_actions = bool(ws.env.get("GITHUB_REPOSITORY"))
             yield local_checks.source_check(
                 settings, on_github=self._on_github, repository=name, server=self._server, in_actions=in_actions

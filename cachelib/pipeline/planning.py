@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cachelib.model.catalog import Catalog
-from cachelib.model.config import Stack
 from cachelib.model.errors import CacheError, UsageError
+from cachelib.model.inputs import RunInputs, parse_inputs
 from cachelib.model.plan import PLAN_VERSION, Action, StackPlan
+from cachelib.model.ports import Repository
 from cachelib.model.schedule import Costs, Limits
-from cachelib.pipeline.building import Ready, prepare
+from cachelib.pipeline.locks import Concretized, concretized
+from cachelib.pipeline.plans import plan_folder, write_plan
 from cachelib.pipeline.workspace import Workspace
-from cachelib.steps import artifacts, build_reports, building, plan_reports, planning, reports
+from cachelib.steps import artifacts, build_reports, building, plan_reports, planning, remembering, reports
 from cachelib.steps.reports import Report
+from cachelib.steps.runners import plan_jobs, runner_here, runners
 from cachelib.steps.tags import whole_tags
-from cachelib.steps.targets import choose_target, family
+from cachelib.steps.targets import choose_target
 from cachelib.tools import actions
-from cachelib.tools.files import write_atomically
 
 #: Numbers of runners that are simulated where none is asked for: of a free account, of a Team's, of an Enterprise's.
 SIMULATED = [1, 5, 20, 60, 500]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planner:
+    """What holds for all stacks of a run."""
+
+    ws: Workspace
+    asked: RunInputs
+    spack_root: str
+    to: str
+    retry: bool
+    costs: Costs
 
 
 def plan(
@@ -36,84 +51,116 @@ def plan(
     out: str = "",
     *,
     rebuild: bool = False,
+    retry: bool = False,
     simulate: bool = False,
+    inputs: bool = False,
+    runner: str = "",
+    number: int = 0,
 ) -> Report:
-    """Say what a run would build and who would build what; write that for the workers, and for GitHub where it runs there."""
-    if not 0 <= workers <= 256:
-        raise UsageError(f"--workers is {workers}", hint="from 1 to 256: a matrix of GitHub has no more jobs")
-    names = [stack_name] if stack_name or specs else _suited(ws)
-    folder = Path(out).resolve() if out else ws.var / "plan"
-    costs = Costs()
+    """Say what a run would build and who would build what; write that for the workers, and for GitHub where it runs there.
+
+    With `inputs` the requests are those of the workflow. With `runner`, the stacks that this kind of runner builds are planned.
+    """
+    asked = read_inputs(ws) if inputs else RunInputs(specs=tuple(specs), stack=stack_name, rebuild=rebuild, workers=workers)
+    if not 0 <= asked.workers <= 256:
+        raise UsageError(f"--workers is {asked.workers}", hint="from 1 to 256: a matrix of GitHub has no more jobs")
+    planner = _Planner(ws=ws, asked=asked, spack_root=spack_root, to=to, retry=retry or asked.rebuild or bool(asked.specs), costs=Costs())
+    folder = plan_folder(ws, out)
     plans: list[StackPlan] = []
     refused: list[Report] = []
     files: dict[str, bytes] = {}
-    for wanted in names:
-        ready = prepare(ws, specs, wanted, spack_root)
+    keys: dict[str, str] = {}
+    for wanted, label in _wanted(planner, runner):
+        location = ws.location(to).child(ws.stack(wanted)[1].image_name)
+        repository = ws.repository(location)
+        ready = concretized(ws, repository, asked.specs, wanted, spack_root, label)
         refused.append(_refused(ready))
         if ready.lock is None:
             continue
-        made = _plan(ws, ready, ready.lock, to, workers, costs, rebuild=rebuild)
+        made = _plan(planner, repository, ready, ready.lock, label)
         plans.append(made)
-        if made.of(Action.BUILD):
-            files |= {f"{ready.name}/{name}": (ready.env / name).read_bytes() for name in ("spack.yaml", "spack.lock")}
+        if made.of(Action.BUILD) or ready.news:
+            files |= {f"{made.key}/{name}": data for name, data in ready.files.items()}
+        if ready.news:
+            keys[made.key] = ready.key
     if simulate:
-        counts = [workers] if workers else SIMULATED
-        return reports.join([*refused, plan_reports.simulation(plans, counts, Limits(), costs)])
-    matrix = [job for made in plans for job in made.jobs()]
-    body = {
-        "meta": {"plan": PLAN_VERSION, "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")},
-        "stacks": [made.json() for made in plans],
-        "matrix": matrix,
-    }
-    for name, data in files.items():
-        write_atomically(folder / name, data)
-    # Last: who finds a plan finds all that it names.
-    write_atomically(folder / "plan.json", (json.dumps(body, indent=1) + "\n").encode())
-    actions.set_outputs(ws.env, {"matrix": json.dumps({"include": matrix}), "jobs": str(len(matrix))})
-    actions.add_summary(ws.env, plan_reports.summary(plans, costs))
+        counts = [asked.workers] if asked.workers else SIMULATED
+        return reports.join([*refused, plan_reports.simulation(plans, counts, Limits(), planner.costs)])
+    meta = {"plan": PLAN_VERSION, "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "remember": keys}
+    digest = write_plan(folder, meta, plans, files)
+    jobs = [job for made in plans for job in made.jobs()]
+    outputs = {"jobs": str(len(jobs)), "folder": str(folder), f"digest_{number}" if number else "digest": digest}
+    actions.set_outputs(ws.env, actions.matrix(jobs) | outputs)
+    actions.add_summary(ws.env, plan_reports.summary(plans, planner.costs))
     return plan_reports.plan_report(plans, reports.join(refused), str(folder))
 
 
-def _plan(ws: Workspace, ready: Ready, lock: building.Lock, to: str, workers: int, costs: Costs, *, rebuild: bool) -> StackPlan:
-    stack = ready.stack
-    location = ws.location(to).child(stack.image_name)
-    repository = ws.repository(location)
+def plan_runners(ws: Workspace, *, inputs: bool = False) -> Report:
+    """Say which kinds of runners have to plan, as each concretizes for itself; set that as the matrix of a workflow."""
+    asked = read_inputs(ws) if inputs else RunInputs()
+    names = [ws.stack(asked.stack)[0]] if asked.stack or asked.specs else list(ws.settings.stacks)
+    jobs = plan_jobs({name: ws.settings.stacks[name] for name in names})
+    actions.set_outputs(ws.env, actions.matrix(jobs))
+    return Report(lines=tuple(f"{job['runner']} plans {job['stacks']}" for job in jobs))
+
+
+def read_inputs(ws: Workspace) -> RunInputs:
+    """The inputs of the workflow that runs this."""
+    return parse_inputs(ws.env.get("WORKFLOW_INPUTS", ""))
+
+
+def _wanted(planner: _Planner, runner: str) -> Iterator[tuple[str, str]]:
+    """The stacks to plan, each with the runner that it is planned for."""
+    ws, asked = planner.ws, planner.asked
+    names = [ws.stack(asked.stack)[0]] if asked.stack or asked.specs else list(ws.settings.stacks)
+    for name in names:
+        stack = ws.settings.stacks[name]
+        if runner:
+            if runner in runners(stack):
+                yield name, runner
+        elif not asked.stack and stack.targets and not choose_target(stack.targets, ws.machine):
+            ws.progress.say(f"stack {name} has no target for {ws.machine}, and is planned elsewhere")
+        else:
+            yield name, runner_here(stack, ws.machine)
+
+
+def _plan(planner: _Planner, repository: Repository, ready: Concretized, lock: building.Lock, runner: str) -> StackPlan:
+    ws, asked, stack = planner.ws, planner.asked, ready.stack
     tags = whole_tags(repository)
     present = {tag.removesuffix(".spack")[-32:]: f"published in {repository.name}" for tag in tags if tag.endswith(".spack")}
-    present |= {h: "in the local mirror, to be pushed" for h in ready.mirrored() if h not in present}
-    if rebuild:
+    mirrored = (name.hash for name in ws.mirror(stack.image_name).names(lambda _: None))
+    present |= {h: "in the local mirror, to be pushed" for h in mirrored if h not in present}
+    if asked.rebuild:
         present = {h: where for h, where in present.items() if h not in lock.roots}
     catalog = Catalog()
+    failing: dict[str, str] = {}
     if planning.needed(lock, present):
         try:
             catalog = artifacts.load_catalog(repository)
         except CacheError as error:
             ws.progress.say(f"WARNING: how long builds take isn't known: {error.message}")
+        if not planner.retry and remembering.FAILURES_TAG in tags:
+            failing = _failing(repository)
     return planning.make_plan(
-        lock, stack=ready.name, image=stack.image_name, runner=_runner(ws, stack), present=present,
-        seconds=planning.known_seconds(catalog), limits=Limits(workers=workers or stack.workers), costs=costs,
+        lock, id=secrets.token_hex(4), stack=ready.name, image=stack.image_name, runner=runner, present=present, failing=failing,
+        seconds=planning.known_seconds(catalog), limits=Limits(workers=asked.workers or stack.workers), costs=planner.costs,
     )  # fmt: skip
 
 
-def _suited(ws: Workspace) -> list[str]:
-    """The stacks that this machine can concretize; the others are planned on machines of their own."""
-    found = []
-    for name, stack in ws.settings.stacks.items():
-        if stack.targets and not choose_target(stack.targets, ws.machine):
-            ws.progress.say(f"stack {name} has no target for {ws.machine}, and is planned elsewhere")
-        else:
-            found.append(name)
-    return found
+def _failing(repository: Repository) -> dict[str, str]:
+    """What failed so lately that it isn't tried again yet, and why."""
+    now = datetime.now(UTC)
+    known = remembering.known_failures(repository)
+    return {
+        h: f"{failure.told()}; the same recipe is tried again on {failure.next_try():%Y-%m-%d}, or with --retry"
+        for h, failure in known.items()
+        if failure.next_try() > now
+    }
 
 
-def _runner(ws: Workspace, stack: Stack) -> str:
-    target = choose_target(stack.targets, ws.machine) or ws.machine
-    return stack.runner or ("ubuntu-24.04-arm" if family(target) in ("aarch64", "arm64") else "ubuntu-24.04")
-
-
-def _refused(ready: Ready) -> Report:
+def _refused(ready: Concretized) -> Report:
     """What Spack refused, told as a build tells it."""
     told: Any = build_reports.build_report(
-        building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror=str(ready.mirror.root), written=0)
+        building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror=str(Path()), written=0)
     )
     return Report(lines=told.lines[:-1], exit_code=told.exit_code)

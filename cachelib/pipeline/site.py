@@ -10,6 +10,7 @@ from cachelib.model.oci import CATALOG_TAG, Location, RegistryLocation
 from cachelib.pipeline.workspace import PROJECT, Workspace
 from cachelib.steps import artifacts, rendering
 from cachelib.steps.reports import Report
+from cachelib.tools import actions
 from cachelib.tools.site import serving, write_site
 from cachelib.tools.templates import JinjaTemplates
 
@@ -29,6 +30,7 @@ def render(ws: Workspace, to: str = "", out: str = "") -> Report:
         raise CatalogError(f"nothing is indexed in {ws.location(to)}", hint="is it the right place? `inv push` and `inv index` fill it")
     folder = Path(out).resolve() if out else ws.var / "site"
     count = write_site(folder, rendering.render(ws.settings.site, images, JinjaTemplates(PROJECT / "templates")))
+    actions.set_outputs(ws.env, {"folder": str(folder)})
     return Report(lines=(f"render: {count} files in {folder}",))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,24 +15,30 @@ from typing import Any
 import yaml
 
 from cachelib.model.config import Stack
-from cachelib.model.errors import CacheError, UsageError
+from cachelib.model.errors import CacheError, RegistryError, UsageError
 from cachelib.model.oci import RegistryLocation
-from cachelib.model.outcome import BuildOutcome, Failed
+from cachelib.model.outcome import BuildOutcome, Failed, Skipped
 from cachelib.model.plan import StackPlan
 from cachelib.model.record import Record
 from cachelib.pipeline.building import install_watched, origin_of
-from cachelib.pipeline.gathering import parts_folder, plan_folder, read_plan, take_part
+from cachelib.pipeline.gathering import take_part
 from cachelib.pipeline.installing import prepare_spack
+from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plan
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import build_reports, building, gathering
 from cachelib.steps.reports import Report, join
+from cachelib.tools import actions
 from cachelib.tools.files import write_atomically
+from cachelib.tools.github_run import open_run
 from cachelib.tools.mirror import DiskMirror
-from cachelib.tools.parts import PartFolder
+from cachelib.tools.parts import PartFolder, Parts
+from cachelib.tools.run_parts import RunParts
 from cachelib.tools.spack import Spack
 
-#: Seconds between two looks for a part that is waited for.
-_LOOK = 2.0
+#: With less of it free than this (bytes) no build begins: what it would leave is half a build and a full disk.
+_LEAST_DISK = 2 * 10**9
+#: Seconds after which a worker says again what it waits for.
+_TELL = 300.0
 
 
 def work(
@@ -39,31 +46,43 @@ def work(
     worker: int,
     plan: str = "",
     parts: str = "",
-    stack_name: str = "",
+    key: str = "",
     spack_root: str = "",
     wait: int = 300,
     jobs: int = 0,
     packages: int = 0,
+    *,
+    slot: int = 0,
+    on_github: bool = False,
+    digest: str = "",
 ) -> Report:
-    """Build what the plan has for a worker (counted from 1), into a part for each slot."""
+    """Build what the plan has for a worker (counted from 1), all its slots or one of them, into a part for each slot."""
+    shared = PartFolder(parts_folder(ws, parts))
+    run = open_run(ws.env, ws.progress.say) if on_github else None
     folder = plan_folder(ws, plan)
-    made, lock = read_plan(folder, stack_name)
+    if run is not None:
+        fetch_plan(run, folder, shared)
+    made, lock = read_plan(folder, key, digest)
     if not 1 <= worker <= len(made.schedule.workers):
         raise UsageError(f"--worker is {worker}", hint=f"the plan has {len(made.schedule.workers)} workers for stack {made.stack}")
+    slots = len(made.schedule.workers[worker - 1])
+    if not 0 <= slot <= slots:
+        raise UsageError(f"--slot is {slot}", hint=f"worker {worker} has {slots} slots; 0 is all of them")
     if wait < 0:
         raise UsageError(f"--wait is {wait}", hint="minutes, 0 or more")
     name, stack = ws.stack(made.stack)
     spack, _ = prepare_spack(ws, stack, name, spack_root)
-    run = _Worker(
-        ws=ws, plan=made, lock=lock, stack=stack, spack=spack, mirror=ws.mirror(made.image), parts=PartFolder(parts_folder(ws, parts)),
-        env=_environment(ws, made, folder), number=worker, deadline=time.monotonic() + wait * 60, jobs=jobs, packages=packages,
+    at_work = _Worker(
+        ws=ws, plan=made, lock=lock, stack=stack, spack=spack, mirror=ws.mirror(made.image), env=_environment(ws, made, folder),
+        number=worker, parts=RunParts(shared, run) if run else shared, deadline=time.monotonic() + wait * 60, jobs=jobs, packages=packages,
+        again=ws.env.get("GITHUB_RUN_ATTEMPT", "1") != "1",
     )  # fmt: skip
-    return join(run.slot(number) for number in range(1, len(made.schedule.workers[worker - 1]) + 1))
+    return join(at_work.slot(number) for number in ([slot] if slot else range(1, slots + 1)))
 
 
 def _environment(ws: Workspace, made: StackPlan, folder: Path) -> Path:
     """The planned environment on this machine: its mirrors are this machine's."""
-    text, lock = ((folder / made.stack / name).read_bytes() for name in ("spack.yaml", "spack.lock"))
+    text, lock = ((folder / made.key / name).read_bytes() for name in ("spack.yaml", "spack.lock"))
     data: dict[str, Any] = yaml.safe_load(text)
     mirrors = {"cache-mirror": ws.mirror(made.image).root.as_uri()}
     location = ws.location("").child(made.image)
@@ -86,44 +105,62 @@ class _Worker:
     stack: Stack
     spack: Spack
     mirror: DiskMirror
-    parts: PartFolder
+    parts: Parts
     env: Path
     number: int
     deadline: float
     jobs: int
     packages: int
+    #: Whether GitHub runs the job once more: what failed is then tried again.
+    again: bool
     taken: dict[str, gathering.Gathered | None] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
 
     def slot(self, number: int) -> Report:
         """Build a slot, unless its part is there from an earlier run; hand on what became of it."""
         slot, name = self.plan.schedule.workers[self.number - 1][number - 1], self.plan.part(self.number, number)
         done = take_part(self.parts, name, self.mirror, self.lock, slot.builds)
-        if done is not None:
+        if done is not None and not (self.again and done.not_built()):
             self.ws.progress.say(f"{name} is there already")
             self.mirror.write_index()
+            actions.set_outputs(self.ws.env, {"part": ""})
             return self._report({h: record.outcome for h, record in done.records.items()}, len(done.taken))
+        known = {h: record for h, record in done.records.items() if h in done.taken} if done is not None else {}
+        outcomes: dict[str, BuildOutcome] = {h: record.outcome for h, record in known.items()}
+        left = tuple(h for h in slot.builds if h not in known)
         missing = self._wait(slot.waits)
         self.mirror.write_index()
-        skipped = gathering.lacking(slot.builds, self.lock, missing)
-        outcomes: dict[str, BuildOutcome] = dict(skipped)
+        skipped = self._full(left) or gathering.lacking(left, self.lock, missing)
+        outcomes |= skipped
         described: dict[str, dict[str, Any]] = {}
-        if wanted := [h for h in slot.builds if h not in skipped]:
+        if wanted := [h for h in left if h not in skipped]:
             outcomes |= self._build(wanted)
             described = self.spack.describe(self.env)
         written = [h for h in building.to_mirror(self.lock, described, (), frozenset()) if h in wanted]
         origin = origin_of(self.ws, self.plan.stack, self.stack, self.spack)
         with self.parts.write(name) as part:
+            for h in known:
+                gathering.copy_entry(self.mirror, part, h)
             for h in slot.builds:
                 log, outcome = None, outcomes[h]
                 if isinstance(outcome, Failed) and outcome.log:
                     with contextlib.suppress(OSError):
                         log = Path(outcome.log).read_bytes()
                     outcome = replace(outcome, log="")
-                part.write_record(building.make_record(self.lock.nodes[h], outcome, described.get(h, {}), origin), log)
+                part.write_record(known.get(h) or building.make_record(self.lock.nodes[h], outcome, described.get(h, {}), origin), log)
             if written:
                 self.spack.buildcache_push(self.env, part.root, written, jobs=os.cpu_count() or 1, on_line=lambda _: None)
+        actions.set_outputs(self.ws.env, {"part": name, "path": str(part.root.parent / name)})
         take_part(self.parts, name, self.mirror, self.lock, slot.builds)
         return self._report(outcomes, len(written))
+
+    def _full(self, hashes: tuple[str, ...]) -> dict[str, Skipped]:
+        """Everything skipped, where there is no disk left to build it on."""
+        free = shutil.disk_usage(self.ws.var).free
+        if free >= _LEAST_DISK:
+            return {}
+        reason = f"only {free / 1e9:.1f} GB of the disk are free, a build takes {_LEAST_DISK / 1e9:.0f} GB"
+        return {h: Skipped(reason=reason) for h in hashes}
 
     def _build(self, wanted: list[str]) -> dict[str, BuildOutcome]:
         before = frozenset(h for h, facts in self.spack.describe(self.env).items() if facts["installed"])
@@ -138,32 +175,39 @@ class _Worker:
         """Wait for the parts of other workers; return what of it can't be had, and why."""
         parts, home = self.plan.parts(), {h: self.plan.part_of(h) for h in hashes}
         needed = set(home.values())
-        waiting, told = needed - self.taken.keys(), False
+        waiting, told, since = needed - self.taken.keys(), False, time.monotonic()
         while waiting:
             for name in sorted(waiting):
                 try:
                     found = take_part(self.parts, name, self.mirror, self.lock, parts[name])
-                except CacheError as error:
-                    self.ws.progress.say(f"WARNING: {name} is refused: {error.message}")
-                    self.taken[name] = gathering.Gathered(records={}, taken=frozenset())
+                    lost = self.parts.lost(name, self.plan.job(self.plan.worker_of(name))) if found is None else ""
+                except RegistryError as error:
+                    # GitHub can't be asked just now; the part may come all the same.
+                    self.ws.progress.say(f"WARNING: {name} can't be looked for: {error.message}")
                     continue
+                except CacheError as error:
+                    found, lost = None, f"its part is refused: {error.message}"
                 if found is not None:
                     self.taken[name] = found
+                elif lost:
+                    self.ws.progress.say(f"WARNING: {name} will not come: {lost}")
+                    self.taken[name], self.lost[name] = None, lost
             waiting -= self.taken.keys()
             if waiting and time.monotonic() >= self.deadline:
                 self.ws.progress.say(f"WARNING: {', '.join(sorted(waiting))} did not come in time; what needs it is skipped")
                 self.taken |= dict.fromkeys(waiting)
+                self.lost |= dict.fromkeys(waiting, "what another worker was to build did not come in time")
                 break
             if waiting:
-                if not told:
+                if not told or time.monotonic() - since > _TELL:
                     self.ws.progress.say(f"waiting for {', '.join(sorted(waiting))}")
-                told = True
-                time.sleep(_LOOK)
+                    told, since = True, time.monotonic()
+                time.sleep(self.parts.interval)
         missing = {}
         for h in hashes:
             part = self.taken.get(home[h])
             record: Record | None = part.records.get(h) if part else None
-            if reason := gathering.fate(record):
+            if reason := self.lost.get(home[h]) or gathering.fate(record):
                 missing[h] = reason
         return missing
 

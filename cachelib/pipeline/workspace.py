@@ -67,7 +67,13 @@ class Workspace:
 
     def location(self, to: str) -> Location:
         """The registry: as told on the command line (relative to here), or as in cache.yaml (relative to it)."""
-        return parse_location(to or self.settings.registry, folder=Path.cwd() if to else self.folder)
+        return parse_location(to or self.registry(), folder=Path.cwd() if to else self.folder)
+
+    def registry(self) -> str:
+        """Where the cache is kept: as in cache.yaml; else, on GitHub, what belongs to the repository; else a directory."""
+        repository = self.env.get("GITHUB_REPOSITORY", "")
+        own = f"oci://ghcr.io/{repository.lower()}" if repository and self.env.get("GITHUB_ACTIONS") == "true" else ""
+        return self.settings.registry or own or "oci-layout:var/registry"
 
     def repository(self, location: Location, *, own: bool = True) -> Repository:
         """The repository at a location, with the credentials that are found for it.
@@ -116,9 +122,9 @@ def check_jobs(jobs: int) -> None:
         raise UsageError(f"--jobs is {jobs}", hint=f"from 1 to {MOST_JOBS} requests can be under way at once")
 
 
-def open_workspace(config: str = "cache.yaml", var: str = "", shared: str = "", *, settings: Settings | None = None) -> Workspace:
-    """Read cache.yaml (or take the settings given in its place) and look around; raise ConfigError."""
-    path = Path(config).resolve()
+def open_workspace(config: str = "", var: str = "", shared: str = "", *, settings: Settings | None = None) -> Workspace:
+    """Read cache.yaml, or what CACHE_CONFIG names (or take the settings given in its place), and look around; raise ConfigError."""
+    path = Path(config or os.environ.get("CACHE_CONFIG") or "cache.yaml").resolve()
     place = Path(var).resolve() if var else path.parent / "var"
     return Workspace(
         settings=settings or read_settings(path),

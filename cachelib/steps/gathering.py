@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 
 from cachelib.model.entry import Entry
-from cachelib.model.errors import CacheError, FormatError
+from cachelib.model.errors import BuildError, CacheError, FormatError
 from cachelib.model.outcome import Built, Failed, Reused, Skipped, Warned
 from cachelib.model.ports import Mirror
 from cachelib.model.record import Record
@@ -15,6 +15,8 @@ from cachelib.steps.building import Lock
 
 #: Of a log that is longer (bytes), only the end is taken.
 LOG_LIMIT = 20 * 1024 * 1024
+#: What a process exits with where something that was handed on was refused.
+REFUSED = BuildError.exit_code
 _PIECE = 1024 * 1024
 
 
@@ -25,6 +27,10 @@ class Gathered:
     records: Mapping[str, Record]
     taken: frozenset[str]
     refused: tuple[Warned, ...] = ()
+
+    def not_built(self) -> bool:
+        """Whether anything of it failed, or was not tried."""
+        return any(isinstance(record.outcome, Failed | Skipped) for record in self.records.values())
 
 
 def gather(part: Mirror, mirror: Mirror, lock: Lock, allowed: Set[str]) -> Gathered:
@@ -41,11 +47,7 @@ def gather(part: Mirror, mirror: Mirror, lock: Lock, allowed: Set[str]) -> Gathe
             entry = part.entry(name)
             check_entry(entry, lock)
             part.inspect_tarball(entry.tarball, again=True)
-            if not mirror.has_blob(entry.tarball):
-                mirror.put_blob(entry.tarball, _pieces(part, entry))
-            with part.open_blob(entry.spec_file.digest) as file:
-                mirror.put_blob(entry.spec_file, [file.read(entry.spec_file.size + 1)])
-            mirror.put_entry(entry.path, entry.raw)
+            _copy(part, mirror, entry)
             taken.add(name.hash)
         except CacheError as error:
             refused.append(Warned(tag=name.label, reason=error.message))
@@ -53,6 +55,21 @@ def gather(part: Mirror, mirror: Mirror, lock: Lock, allowed: Set[str]) -> Gathe
             refused.append(Warned(tag=name.label, reason=str(error)))
     records = {h: record for h in sorted(allowed) if (record := _record(part, h, lock)) is not None}
     return Gathered(records=records, taken=frozenset(taken), refused=tuple(refused))
+
+
+def copy_entry(source: Mirror, target: Mirror, dag_hash: str) -> None:
+    """Copy the entry of a spec from one mirror to another, blobs first; raise MirrorError where it is not whole."""
+    for name in source.names(lambda _: None):
+        if name.hash == dag_hash:
+            _copy(source, target, source.entry(name))
+
+
+def _copy(source: Mirror, target: Mirror, entry: Entry) -> None:
+    if not target.has_blob(entry.tarball):
+        target.put_blob(entry.tarball, _pieces(source, entry))
+    with source.open_blob(entry.spec_file.digest) as file:
+        target.put_blob(entry.spec_file, [file.read(entry.spec_file.size + 1)])
+    target.put_entry(entry.path, entry.raw)
 
 
 def check_entry(entry: Entry, lock: Lock) -> None:

@@ -33,10 +33,15 @@ def settings_check(settings: Settings | ConfigError) -> Check:
     return ok("cache.yaml", f"it is right: {count}, Spack and packages pinned by commit")
 
 
-def place_checks(written: str, location: Location, *, on_github: bool, repository: str) -> Iterator[Check]:
-    """Whether the registry, as it is written, is where this repository can publish; `repository` is OWNER/NAME, where known."""
+def place_checks(written: str, location: Location, *, on_github: bool, repository: str, by_default: bool) -> Iterator[Check]:
+    """Whether the registry, as it is written, is where this repository can publish; `repository` is OWNER/NAME, where known.
+
+    `by_default` says that no registry is written anywhere.
+    """
     if not isinstance(location, RegistryLocation):
-        yield ok("registry name", f"{location} is a directory: it needs no account")
+        there = f"oci://ghcr.io/{repository.lower()}"
+        remedy = f"`inv doctor --to {there}` looks at where runs on GitHub publish" if by_default and repository else ""
+        yield ok("registry name", f"{location} is a directory: it needs no account", remedy)
         return
     name = written.partition("://")[2]
     if name != name.lower():

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cachelib.model.plan import Action, StackPlan
 from cachelib.model.schedule import Costs, Limits, Work
-from cachelib.model.text import printable
+from cachelib.model.text import markdown
 from cachelib.steps.reports import Report, some, step_data
 from cachelib.steps.scheduling import make_schedule
 from cachelib.steps.timing import bound, job_per_root, level_waves
@@ -19,7 +19,7 @@ BARS = 400
 
 
 def plan_report(plans: Sequence[StackPlan], rejected: Report, where: str) -> Report:
-    """What is to be built and why, by whom, and how long that is thought to take."""
+    """What is to be built and why, by whom, and how long that is thought to take; it is in the folder `where`."""
     lines = list(rejected.lines)
     for plan in plans:
         place = plan.schedule.place()
@@ -29,6 +29,7 @@ def plan_report(plans: Sequence[StackPlan], rejected: Report, where: str) -> Rep
                 f"  build    {item.label} by worker {worker + 1} in slot {slot + 1}, about {_minutes(item.seconds)}: {item.reason}"
             )
         lines += [f"  left     {item.label}: {item.reason}" for item in plan.of(Action.LEFT_OVER)]
+        lines += some([f"  failing  {item.label}: {item.reason}" for item in plan.of(Action.FAILING)])
         lines += some([f"  present  {item.label}: {item.reason}" for item in plan.of(Action.PRESENT)])
         lines += some([f"  idle     {item.label}: {item.reason}" for item in plan.of(Action.IDLE)])
         lines.append(_last(plan))
@@ -47,9 +48,11 @@ def _last(plan: StackPlan) -> str:
     counts = {action: len(plan.of(action)) for action in Action}
     if not counts[Action.BUILD]:
         rest = f"; {counts[Action.LEFT_OVER]} are left over" if counts[Action.LEFT_OVER] else ""
+        rest += f"; {counts[Action.FAILING]} failed lately" if counts[Action.FAILING] else ""
         return f"stack {plan.stack}: nothing to build, {counts[Action.PRESENT]} specs are in the cache{rest}"
     slots = sum(len(slots) for slots in plan.schedule.workers)
     there = f"{counts[Action.PRESENT]} in the cache, {counts[Action.LEFT_OVER]} left over"
+    there += f", {counts[Action.FAILING]} failed lately" if counts[Action.FAILING] else ""
     return (
         f"stack {plan.stack}: {counts[Action.BUILD]} to build, {there}; "
         f"{len(plan.schedule.workers)} workers, {slots} slots, about {_minutes(plan.schedule.seconds)} "
@@ -71,9 +74,9 @@ def summary(plans: Sequence[StackPlan], costs: Costs) -> str:
         lines += ["| spec | worker | slot | about | why |", "| --- | --: | --: | --: | --- |"]
         place = plan.schedule.place()
         rows = []
-        for item in (*built, *plan.of(Action.LEFT_OVER)):
+        for item in (*built, *plan.of(Action.LEFT_OVER), *plan.of(Action.FAILING)):
             worker, slot = (str(number + 1) for number in place[item.hash]) if item.hash in place else ("", "")
-            rows.append(f"| {_cell(item.label)} | {worker} | {slot} | {_minutes(item.seconds)} | {_cell(item.reason)} |")
+            rows.append(f"| {markdown(item.label)} | {worker} | {slot} | {_minutes(item.seconds)} | {markdown(item.reason)} |")
         lines += [*rows[:BARS], *([f"| … and {len(rows) - BARS} more | | | | |"] if len(rows) > BARS else []), ""]
     return "\n".join(lines) + "\n"
 
@@ -147,12 +150,6 @@ def _drawing(plan: StackPlan) -> Iterator[str]:
 def _bar(label: str) -> str:
     """A label in which nothing is left that Mermaid would read as its own."""
     return "".join(char if char.isalnum() or char in "._-+" else " " for char in label.partition("/")[0].replace("@", " "))
-
-
-def _cell(text: str) -> str:
-    """Text in a cell of a table: what a person wrote stays text."""
-    safe = "".join(f"&#{ord(char)};" if char in "|&<>`*_[]()#!~\\\"'$:@" else char for char in printable(text))
-    return safe.replace("\n", " ")
 
 
 def _minutes(seconds: float) -> str:

@@ -20,18 +20,37 @@ UNKNOWN_SECONDS = 120.0
 _RUNTIME = frozenset({"link", "run"})
 
 
-def needed(lock: Lock, present: Mapping[str, str]) -> dict[str, str]:
+def blocked(lock: Lock, present: Mapping[str, str], failing: Mapping[str, str]) -> dict[str, str]:
+    """What is not to be tried, each with its reason: what failed lately, and what can't be built without it."""
+    found = {h: reason for h, reason in failing.items() if h in lock.nodes and h not in present}
+    if not found:
+        return {}
+    for node in lock.buildable():  # dependencies first
+        if node.hash in found or node.hash in present:
+            continue
+        for edge in node.dependencies:
+            if edge.hash in found:
+                label = lock.nodes[edge.hash].label
+                first = edge.hash in failing
+                found[node.hash] = f"{label}, which it needs, {found[edge.hash]}" if first else found[edge.hash]
+                break
+    return found
+
+
+def needed(lock: Lock, present: Mapping[str, str], without: Mapping[str, str] | None = None) -> dict[str, str]:
     """What is to be built, each with its reason: requests that are not there, and what those need and is not there either.
 
-    What is there needs no more than its link/run closure: a compiler that built it last year need not be built again.
+    What is there needs no more than its link/run closure: a compiler that built it last year need not be built again. What is
+    `without` is not built, and neither is what only that needs.
     """
     reasons: dict[str, str] = {}
+    without = without or {}
     seen: set[str] = set()
     waiting = [(h, f"requested as {request!r}") for h, request in sorted(lock.roots.items(), key=lambda root: (root[1], root[0]))]
     while waiting:
         h, reason = waiting.pop(0)
         node = lock.nodes[h]
-        if h in seen or node.external:
+        if h in seen or node.external or h in without:
             continue
         seen.add(h)
         edges: Iterable[Edge] = node.dependencies
@@ -59,6 +78,7 @@ def known_seconds(catalog: Catalog) -> dict[str, float]:
 def make_plan(
     lock: Lock,
     *,
+    id: str,  # noqa: A002 - the field's own name
     stack: str,
     image: str,
     runner: str,
@@ -66,9 +86,14 @@ def make_plan(
     seconds: Mapping[str, float],
     limits: Limits,
     costs: Costs,
+    failing: Mapping[str, str] | None = None,
 ) -> StackPlan:
-    """The plan of a stack. `present` tells where what is there is; `seconds` what builds took, by the name of the package."""
-    reasons = needed(lock, present)
+    """The plan of a stack. `present` tells where what is there is; `seconds` what builds took, by the name of the package.
+
+    `failing` says of what is not to be tried again yet why.
+    """
+    without = blocked(lock, present, failing or {})
+    reasons = needed(lock, present, without)
     usual = median(seconds.values()) if seconds else UNKNOWN_SECONDS
     works = {}
     for h in reasons:
@@ -86,13 +111,15 @@ def make_plan(
             item = replace(item, action=Action.LEFT_OVER, reason=left[h], seconds=works[h].seconds)
         elif h in reasons:
             item = replace(item, action=Action.BUILD, reason=reasons[h], seconds=works[h].seconds)
+        elif h in without:
+            item = replace(item, action=Action.FAILING, reason=without[h])
         elif h in present:
             item = replace(item, action=Action.PRESENT, reason=present[h])
         items.append(item)
     built = {h: work for h, work in works.items() if h not in left}
     order = {h: at for at, h in enumerate(schedule.place())}
     return StackPlan(
-        stack=stack, image=image, runner=runner, schedule=schedule, bound=bound(built, limits.workers, costs),
+        id=id, stack=stack, image=image, runner=runner, schedule=schedule, bound=bound(built, limits.workers, costs),
         items=tuple(sorted(items, key=lambda item: (list(Action).index(item.action), order.get(item.hash, 0), item.label, item.hash))),
-        needs={h: work.needs for h, work in built.items()},
+        needs={h: work.needs for h, work in built.items()}, roots=lock.roots,
     )  # fmt: skip

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from cachelib.model.text import printable
 
 #: A summary of more bytes is thrown away whole by GitHub.
 SUMMARY_LIMIT = 1024 * 1024
@@ -18,6 +21,25 @@ def set_outputs(env: Mapping[str, str], values: Mapping[str, str]) -> None:
         for name, value in values.items():
             end = f"end-{secrets.token_hex(16)}"
             file.write(f"{name}<<{end}\n{value}\n{end}\n")
+
+
+def matrix(jobs: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    """The output that a job's `strategy.matrix` takes. An empty one is an error there: guard the job by its number of jobs."""
+    return {"matrix": json.dumps({"include": list(jobs)})}
+
+
+def annotate(env: Mapping[str, str], kind: str, told: Iterable[tuple[str, str]]) -> None:
+    """Print annotations (titles and texts) of a kind, error or warning; elsewhere than on GitHub nothing happens."""
+    if env.get("GITHUB_ACTIONS") != "true":
+        return
+    for title, text in told:
+        lines = "\n".join(printable(line) for line in text.splitlines())
+        print(f"::{kind} title={_escaped(printable(title), ':,')}::{_escaped(lines, '')}", flush=True)  # noqa: T201
+
+
+def _escaped(text: str, more: str) -> str:
+    """Text as a workflow command takes it (actions/toolkit, command.ts)."""
+    return "".join(f"%{ord(char):02X}" if char in "%\r\n" + more else char for char in text)
 
 
 def add_summary(env: Mapping[str, str], text: str) -> None:

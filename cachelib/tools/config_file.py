@@ -134,7 +134,8 @@ def _explain(error: ValidationError) -> Iterator[str]:
 def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
     """What a schema can't say."""
     try:
-        parse_location(settings.registry, folder=folder)
+        if settings.registry:
+            parse_location(settings.registry, folder=folder)
     except UsageError as error:
         yield ("registry",), f"{error.message}; {error.hint}"
     images: dict[str, tuple[str, Stack]] = {}

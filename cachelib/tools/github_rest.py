@@ -1,4 +1,4 @@
-"""GitHub's REST API: one request after the other, as its best practices ask. The only module that speaks to it."""
+"""GitHub's REST API: one request after the other, as its best practices ask. A diagnosis looks without this patience: tools/github_api.py."""
 
 from __future__ import annotations
 
@@ -61,6 +61,8 @@ class GitHubRest:
             raise RegistryError("the token for GitHub's API is empty, or has characters that no token has", hint=self.hint("401"))
         self._token = token
         self._interval, self._changed = 1 / per_second, float("-inf")
+        #: Requests that are left of this hour's, and when (epoch seconds, by GitHub's clock) the next hour begins.
+        self.remaining, self.reset = float("inf"), 0.0
         self._session = requests.Session()
         # Without a callable here, requests would put the password of ~/.netrc in the place of our token.
         self._session.auth = lambda request: request
@@ -100,6 +102,8 @@ class GitHubRest:
                 raise self.error(f"{where}: {type(error).__name__}", hint="is the address of GitHub's API right?") from None
             except requests.exceptions.RequestException as error:
                 raise self.error(f"{where}: {type(error).__name__}: {error}", temporary=True) from None
+            with contextlib.suppress(LookupError, ValueError):
+                self.remaining, self.reset = (float(response.headers[f"X-RateLimit-{name}"]) for name in ("Remaining", "Reset"))
             if response.status_code in expect:
                 return response
             if not response.is_redirect:

@@ -7,8 +7,9 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from cachelib.model.errors import FormatError, MirrorError
 from cachelib.tools.mirror import DiskMirror
@@ -16,6 +17,23 @@ from cachelib.tools.mirror import DiskMirror
 #: What a part may hold at most: files, and bytes of all of them. An artifact of GitHub is no larger.
 MOST_FILES, MOST_BYTES = 100_000, 200 * 10**9
 _BEING_WRITTEN = ".part-"
+
+
+class Parts(Protocol):
+    """What the workers of a plan hand on to each other, a mirror a slot."""
+
+    def find(self, name: str) -> DiskMirror | None:
+        """The part of a name, or nothing as long as it isn't there; raise FormatError where it holds what no mirror holds."""
+
+    def lost(self, name: str, job: str, /) -> str:
+        """Why a part that isn't there, and that a job was to hand on, will never come; nothing as long as it may."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one look for a part to the next."""
+
+    def write(self, name: str) -> AbstractContextManager[DiskMirror]:
+        """A new part, in the place of an older one; it gets its name when the block ends well, and nobody sees it before."""
 
 
 class PartFolder:
@@ -32,20 +50,38 @@ class PartFolder:
         check_tree(path)
         return DiskMirror(path)
 
+    def lost(self, _name: str, _job: str, /) -> str:
+        """Why a part that isn't there will never come; nothing as long as it may. A folder can't tell."""
+        return ""
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one look for a part to the next."""
+        return 2.0
+
     @contextmanager
     def write(self, name: str) -> Iterator[DiskMirror]:
-        """A new part; it gets its name when the block ends well, and nobody sees it before."""
+        """A new part, in the place of an older one; it gets its name when the block ends well, and nobody sees it before."""
+        with self.scratch() as folder:
+            try:
+                yield DiskMirror(folder)
+                folder.chmod(0o755)
+                shutil.rmtree(self._root / name, ignore_errors=True)
+                folder.rename(self._root / name)
+            except OSError as error:
+                hint = "is the disk full, or the folder not yours?"
+                raise MirrorError(f"{self._root / name} can't be written: {error}", hint=hint) from None
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder beside the parts that is gone when the block ends."""
         try:
             self._root.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=_BEING_WRITTEN, dir=self._root))
         except OSError as error:
             raise MirrorError(f"{self._root}: no part can be written: {error}", hint="mend --parts") from None
         try:
-            yield DiskMirror(folder)
-            folder.chmod(0o755)
-            folder.rename(self._root / name)
-        except OSError as error:
-            raise MirrorError(f"{self._root / name} can't be written: {error}", hint="is it there already, or the disk full?") from None
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -105,7 +105,7 @@ class Patient:
 @pytest.fixture
 def patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Patient:
     for name in list(os.environ):
-        if name.startswith(("GITHUB_", "GH_", "CACHE_REGISTRY", "DOCKER_", "REGISTRY_AUTH", "XDG_", "SPACK_")):
+        if name.startswith(("GITHUB_", "GH_", "CACHE_CONFIG", "CACHE_REGISTRY", "DOCKER_", "REGISTRY_AUTH", "XDG_", "SPACK_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     made = Patient(tmp_path, monkeypatch)
@@ -525,6 +525,16 @@ def test_a_host_that_gives_no_answer_is_not_asked_again(patient: Patient, kind: 
         items = patient.look(to=f"oci+http://{double.host}/a/b")
         assert items["public reading of other"]["words"] == items["public reading of v1.1"]["words"]
         assert double.requests == ["GET /v2/a/b/v1.1/tags/list?n=1000"]
+
+
+def test_where_runs_on_github_publish_is_named(patient: Patient) -> None:
+    patient.monkeypatch.setenv("GITHUB_REPOSITORY", f"{OWNER}/{NAME}")
+    item = patient.look(offline=True)["registry name"]
+    assert item["remedy"] == "`inv doctor --to oci://ghcr.io/eurohpc/cache` looks at where runs on GitHub publish"
+    patient.monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert patient.look(offline=True)["registry name"]["words"] == "oci://ghcr.io/eurohpc/cache"
+    patient.monkeypatch.setenv("CACHE_CONFIG", str(patient.folder / "cache.yaml"))
+    assert pipeline.doctor(offline=True).lines == patient.report.lines
 
 
 def test_a_directory_is_looked_at_offline(patient: Patient) -> None:

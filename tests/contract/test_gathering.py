@@ -91,15 +91,15 @@ def run(tmp_path: Path) -> Run:
     }  # fmt: skip
     (tmp_path / "cache.yaml").write_text(f"registry: oci-layout:r\nstacks:\n  s: {{spack: {PIN}, packages: {PIN}, specs: [top]}}\n")
     made = planning.make_plan(
-        parse_lock(lock), stack="s", image="v1.1", runner="r", present={}, seconds={}, limits=Limits(), costs=Costs(),
+        parse_lock(lock), id="0123abcd", stack="s", image="v1.1", runner="r", present={}, seconds={}, limits=Limits(), costs=Costs(),
     )  # fmt: skip
     one, two = (Slot(builds=(base["hash"],)), Slot(builds=(middle["hash"],))), (
         Slot(builds=(alone["hash"],)), Slot(builds=(top["hash"],), waits=(middle["hash"],)),
     )  # fmt: skip
     made = replace(made, schedule=replace(made.schedule, workers=(one, two)))
     folder = tmp_path / "var/plan"
-    (folder / "s").mkdir(parents=True)
-    (folder / "s/spack.lock").write_text(json.dumps(lock))
+    (folder / made.key).mkdir(parents=True)
+    (folder / made.key / "spack.lock").write_text(json.dumps(lock))
     (folder / "plan.json").write_text(json.dumps({"meta": {"plan": PLAN_VERSION}, "stacks": [made.json()], "matrix": made.jobs()}))
     return Run(tmp_path, nodes)
 
@@ -333,7 +333,7 @@ def test_more_than_a_part_can_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"meta": {"plan": "2.0"}, "stacks": []}', '{"meta": {"plan": "1.0"}, "stacks": [5]}']
+    "text", ["", "{", "[]", "{}", '{"meta": {"plan": "1.0"}, "stacks": []}', '{"meta": {"plan": "2.0"}, "stacks": [5]}']
 )
 def test_a_plan_that_is_none_says_what_to_do(run: Run, text: str) -> None:
     (run.folder / "var/plan/plan.json").write_text(text)
@@ -343,7 +343,7 @@ def test_a_plan_that_is_none_says_what_to_do(run: Run, text: str) -> None:
 
 
 def test_a_lock_that_is_not_the_plans(run: Run) -> None:
-    (run.folder / "var/plan/s/spack.lock").write_text('{"concrete_specs": {}, "roots": []}')
+    (run.folder / "var/plan/s-0123abcd/spack.lock").write_text('{"concrete_specs": {}, "roots": []}')
     with pytest.raises(FormatError, match="not the concretization of this plan"):
         run.gather()
 
@@ -352,15 +352,15 @@ def test_a_worker_that_the_plan_does_not_have(run: Run) -> None:
     for number in (0, -1, 99):
         with pytest.raises(UsageError, match=f"--worker is {number}"):
             pipeline.work(run.workspace, number)
-    with pytest.raises(UsageError, match="nothing to build for stack 'other'"):
-        pipeline.work(run.workspace, 1, stack_name="other")
+    with pytest.raises(UsageError, match="no plans that build something for 'other'"):
+        pipeline.work(run.workspace, 1, key="other")
 
 
 # --- What a slot can't build ---------------------------------------------------------------------------------------------------------------
 
 
 def test_what_lacks_something_is_skipped_with_all_that_needs_it(run: Run) -> None:
-    lock = parse_lock(json.loads((run.folder / "var/plan/s/spack.lock").read_text()))
+    lock = parse_lock(json.loads((run.folder / "var/plan/s-0123abcd/spack.lock").read_text()))
     base, middle, top, alone = (run.nodes[name]["hash"] for name in ("base", "middle", "top", "alone"))
     found = lacking((middle, top, alone), lock, {base: "a dependency failed"})
     label = lock.nodes[base].label

@@ -21,14 +21,14 @@ def test_before_the_first_build(workspace: pipeline.Workspace, tmp_path: Path) -
     assert report.exit_code == 0, report.text
     body = json.loads((tmp_path / "plan/plan.json").read_text(encoding="utf-8"))
     (stack,) = body["stacks"]
-    lock = parse_lock(json.loads((tmp_path / f"plan/{stack['stack']}/spack.lock").read_text(encoding="utf-8")))
+    lock = parse_lock(json.loads((tmp_path / f"plan/{stack['stack']}-{stack['id']}/spack.lock").read_text(encoding="utf-8")))
     built = {item["hash"] for item in stack["items"] if item["action"] == "build"}
     assert built == {node.hash for node in lock.buildable()}
     assert set(parse_schedule(stack["schedule"]).place()) == built
-    assert (tmp_path / f"plan/{stack['stack']}/spack.yaml").is_file()
+    assert (tmp_path / f"plan/{stack['stack']}-{stack['id']}/spack.yaml").is_file()
     output = (tmp_path / "output").read_text(encoding="utf-8").splitlines()
     assert json.loads(output[1]) == {"include": body["matrix"]}
-    assert {job["stack"] for job in body["matrix"]} == {stack["stack"]}
+    assert {job["plan"] for job in body["matrix"]} == {f"{stack['stack']}-{stack['id']}"}
     assert "section Worker 1" in (tmp_path / "summary").read_text(encoding="utf-8")
     assert not (tmp_path / "registry").exists()
 

@@ -48,7 +48,7 @@ def lock(roots: dict[str, str] | None = None, nodes: tuple[Node, ...] = NODES) -
 
 def plan(made: Lock, present: tuple[Node, ...] = (), limits: Limits | None = None, seconds: dict[str, float] | None = None) -> StackPlan:
     return planning.make_plan(
-        made, stack="s", image="v1.1", runner="ubuntu-24.04", present={node["hash"]: "published" for node in present},
+        made, id="0123abcd", stack="s", image="v1.1", runner="ubuntu-24.04", present={node["hash"]: "published" for node in present},
         seconds=seconds or {}, limits=limits or Limits(), costs=COSTS,
     )  # fmt: skip
 
@@ -213,7 +213,9 @@ def test_a_plan_is_json() -> None:
     made = plan(lock())
     body = json.loads(json.dumps(made.json()))
     assert {item["action"] for item in body["items"]} == {"build", "external"}
-    assert made.jobs()[0] == {"stack": "s", "worker": 1, "runner": "ubuntu-24.04", "slots": len(made.schedule.workers[0])}
+    assert made.jobs()[0] == {
+        "name": "build (s on ubuntu-24.04, worker 1)", "plan": "s-0123abcd", "worker": 1, "runner": "ubuntu-24.04", "slots": len(made.schedule.workers[0]),
+    }  # fmt: skip
 
 
 def test_a_simulation_compares() -> None:

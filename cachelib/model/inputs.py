@@ -1,0 +1,89 @@
+"""What a person asks of a run on GitHub: the inputs of a workflow, as data. None of them ever becomes part of a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cachelib.model.errors import UsageError
+
+#: More specs, or longer ones, are no request of a person.
+MOST_SPECS, LONGEST = 500, 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInputs:
+    """The inputs that all workflows share; empty or 0 means: as cache.yaml says."""
+
+    specs: tuple[str, ...] = ()
+    stack: str = ""
+    rebuild: bool = False
+    workers: int = 0
+    random: int = 0
+    seed: str = ""
+    publish: bool = True
+    site: bool = True
+
+
+def parse_inputs(text: str) -> RunInputs:
+    """Read the JSON of a workflow's `inputs`; raise UsageError naming the input that can't be meant.
+
+    Runs without inputs (a schedule) have none: GitHub then writes null or an empty object.
+    """
+    try:
+        data = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        raise UsageError("the workflow's inputs are no JSON", hint="pass `WORKFLOW_INPUTS: ${{ toJSON(inputs) }}`") from None
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise UsageError("the workflow's inputs are no JSON object", hint="pass `WORKFLOW_INPUTS: ${{ toJSON(inputs) }}`")
+    specs = tuple(line.strip() for line in _text(data, "specs").splitlines() if line.strip())
+    specs = tuple(with_choices(spec, _text(data, "compiler").strip(), _text(data, "target").strip()) for spec in specs)
+    if len(specs) > MOST_SPECS:
+        raise UsageError(f"the input `specs` has {len(specs)} lines", hint=f"at most {MOST_SPECS}; a stack of cache.yaml takes more")
+    return RunInputs(
+        specs=specs, stack=_text(data, "stack").strip(), rebuild=_yes(data, "rebuild", default=False),
+        workers=_number(data, "workers", 256), random=_number(data, "random", 1000), seed=_text(data, "seed").strip(),
+        publish=_yes(data, "publish", default=True), site=_yes(data, "site", default=True),
+    )  # fmt: skip
+
+
+def with_choices(spec: str, compiler: str, target: str) -> str:
+    """A spec with a compiler and a target that were chosen beside it."""
+    return " ".join([spec, *([f"%{compiler}"] if compiler else []), *([f"target={target}"] if target else [])])
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise UsageError(f"the input `{name}` is {value!r}", hint="it is a text")
+    if len(str(value)) > LONGEST * (MOST_SPECS if name == "specs" else 1) or any(len(line) > LONGEST for line in str(value).splitlines()):
+        raise UsageError(f"the input `{name}` is too long", hint=f"a line has at most {LONGEST} characters")
+    return str(value)
+
+
+def _yes(data: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = data.get(name)
+    # A dispatch by the API hands on text; a called workflow hands on the value itself.
+    known = {None: default, "": default, True: True, False: False, "true": True, "false": False}
+    if not isinstance(value, str | bool | None) or value not in known:
+        raise UsageError(f"the input `{name}` is {value!r}", hint="it is true or false")
+    return known[value]
+
+
+def _number(data: Mapping[str, Any], name: str, most: int) -> int:
+    value = data.get(name)
+    if value in (None, ""):
+        return 0
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1
+    if isinstance(value, bool) or number != int(number) or not 0 <= number <= most:
+        raise UsageError(f"the input `{name}` is {value!r}", hint=f"a number from 0 to {most}")
+    return int(number)

@@ -1,0 +1,71 @@
+"""Concretizations: done here by Spack, or remembered from an earlier run in the registry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from cachelib.model.config import Stack
+from cachelib.model.errors import FormatError
+from cachelib.model.outcome import Rejected
+from cachelib.model.ports import Repository
+from cachelib.pipeline.building import prepare
+from cachelib.pipeline.concretize import given_environment, tree_digest
+from cachelib.pipeline.workspace import Workspace
+from cachelib.steps import building, remembering
+
+#: Raised when the same settings would be concretized otherwise.
+_VERSION = 1
+_FILES = ("spack.yaml", "spack.lock")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concretized:
+    """A stack's requests, concretized: the lock (none where Spack refused them all) and the files of its environment.
+
+    `key` is what it is remembered by, and `news` says whether it isn't yet.
+    """
+
+    name: str
+    stack: Stack
+    lock: building.Lock | None
+    rejected: tuple[Rejected, ...] = ()
+    files: Mapping[str, bytes]
+    key: str = ""
+    news: bool = False
+
+
+def concretized(ws: Workspace, repository: Repository, specs: Sequence[str], stack_name: str, spack_root: str, runner: str) -> Concretized:
+    """The concretization of a stack's requests; no Spack is needed where the registry remembers it."""
+    name, stack = ws.stack(stack_name)
+    key = _key(ws, name, stack, specs, spack_root, runner)
+    if key and (files := remembering.remembered_lock(repository, key)):
+        ws.progress.say(f"the concretization of stack {name} is remembered in {repository.name}")
+        return Concretized(name=name, stack=stack, lock=_parsed(files), files=files, key=key)
+    ready = prepare(ws, specs, name, spack_root)
+    files = {file: (ready.env / file).read_bytes() for file in _FILES} if ready.lock is not None else {}
+    # What was refused is told anew each time, so that is not remembered.
+    news = bool(key and files and not ready.rejected)
+    return Concretized(name=name, stack=stack, lock=ready.lock, rejected=ready.rejected, files=files, key=key, news=news)
+
+
+def _key(ws: Workspace, name: str, stack: Stack, specs: Sequence[str], spack_root: str, runner: str) -> str:
+    """What a concretization hangs on, in one digest; empty where it isn't known, as on a person's own machine.
+
+    What Spack finds on a hosted runner, compilers and externals, is told by the version of its image.
+    """
+    image = [ws.env.get(variable, "") for variable in ("ImageOS", "ImageVersion")]
+    if not all(image) or spack_root or ws.env.get("SPACK_ROOT"):
+        return ""
+    recipes = [tree_digest(ws.folder / repo) for repo in stack.repos]
+    facts = [_VERSION, name, runner, ws.machine, image, asdict(stack), list(specs), recipes, given_environment(ws, stack)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _parsed(files: Mapping[str, bytes]) -> building.Lock:
+    try:
+        return building.parse_lock(json.loads(files["spack.lock"]))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"a remembered concretization is malformed: {error}") from None

@@ -1,0 +1,105 @@
+"""Runs on GitHub as a whole: the plans of all its kinds of runners become one, and a run that left work starts the next."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import PurePosixPath
+from typing import Any
+
+from cachelib.model.errors import CacheError, UsageError
+from cachelib.model.plan import PLAN_VERSION, Action, StackPlan
+from cachelib.pipeline.planning import read_inputs
+from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plans, remembered_keys, verified_files, write_plan
+from cachelib.pipeline.workspace import Workspace
+from cachelib.steps.reports import Report
+from cachelib.tools import actions
+from cachelib.tools.github_run import open_run
+from cachelib.tools.parts import PartFolder
+
+#: A matrix of GitHub has no more jobs.
+MOST_JOBS = 256
+
+
+def schedule(ws: Workspace) -> Report:
+    """Make one plan of those that the runners of a run made, and say who builds, and whether the run may publish.
+
+    PLAN_OUTPUTS has the outputs of the jobs that planned: `digest_1`, ... GitHub itself tells them, so nobody can have replaced them.
+    """
+    asked, run, shared = read_inputs(ws), open_run(ws.env, ws.progress.say), PartFolder(parts_folder(ws, ""))
+    plans: list[StackPlan] = []
+    files: dict[str, bytes] = {}
+    remember: dict[str, str] = {}
+    lines = []
+    for number, digest in sorted(_digests(ws.env.get("PLAN_OUTPUTS", "")).items()):
+        folder = ws.var / "plans" / number
+        try:
+            fetch_plan(run, folder, shared, f"plan-{number}")
+            found = read_plans(folder, digest)
+            files |= verified_files(folder, digest)
+        except CacheError as error:
+            lines.append(f"  REFUSED  plan {number}: {error.message}")
+            continue
+        remember |= remembered_keys(folder, digest)
+        plans += found
+    if not plans:
+        raise UsageError("no runner of this run made a plan", hint="the jobs that plan say why")
+    kept: list[StackPlan] = []
+    jobs: list[dict[str, Any]] = []
+    for made in plans:
+        if len(jobs) + len(made.jobs()) > MOST_JOBS:
+            lines.append(f"  left     stack {made.stack} on {made.runner}: a run has {MOST_JOBS} jobs; the next run builds it")
+            continue
+        kept.append(made)
+        jobs += made.jobs()
+    digest = write_plan(plan_folder(ws, ""), {"plan": PLAN_VERSION, "remember": remember}, kept, files)
+    # A pull request is built, and publishes nothing: whoever wrote it.
+    allowed = asked.publish and not ws.env.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
+    publish = allowed and bool(jobs or remember)
+    said = {"jobs": str(len(jobs)), "digest": digest, "folder": str(plan_folder(ws, ""))}
+    said |= {"publish": str(publish).lower(), "site": str(publish and asked.site).lower()}
+    actions.set_outputs(ws.env, actions.matrix(jobs) | said)
+    builds = sum(len(made.of(Action.BUILD)) for made in kept)
+    why = "" if allowed else "; a pull request publishes nothing" if asked.publish else "; it is asked to publish nothing"
+    lines.append(f"schedule: {builds} specs to build in {len(jobs)} jobs{why}")
+    return Report(lines=tuple(lines))
+
+
+def again(ws: Workspace) -> Report:
+    """Start the workflow of this run once more, with the inputs that it was started with, to go on with what is left."""
+    env = ws.env
+    found = re.fullmatch(r"[^/]+/[^/]+/(\.github/workflows/[^@]+)@(.+)", env.get("GITHUB_WORKFLOW_REF", ""))
+    if found is None:
+        raise UsageError("this is no run of GitHub Actions", hint="run `inv plan` and `inv work` again instead")
+    inputs: dict[str, str] = {}
+    try:
+        with open(env.get("GITHUB_EVENT_PATH", ""), encoding="utf-8") as file:  # noqa: PTH123 - the path may be empty
+            given = json.load(file).get("inputs") or {}
+            inputs = {str(key): str(value) for key, value in given.items() if value is not None}
+    except (OSError, ValueError, AttributeError):
+        pass  # a run by schedule has none
+    workflow = PurePosixPath(found[1]).name
+    open_run(env, ws.progress.say).dispatch(workflow, found[2], inputs)
+    return Report(lines=(f"again: {workflow} is started once more, as there is work left",))
+
+
+def keep_alive(ws: Workspace) -> Report:
+    """Switch the workflows of the repository on, those that a person switched off excepted: so their schedules go on."""
+    run = open_run(ws.env, ws.progress.say)
+    enabled = [workflow for workflow in run.workflows() if workflow.state in ("active", "disabled_inactivity")]
+    for workflow in enabled:
+        run.enable(workflow)
+    return Report(lines=tuple(f"  alive    {workflow.path} (was {workflow.state})" for workflow in enabled))
+
+
+def _digests(text: str) -> dict[str, str]:
+    """The digests of the plans by their numbers; raise UsageError where they can't be read."""
+    try:
+        data = json.loads(text)
+        found = {key.removeprefix("digest_"): str(value) for key, value in data.items() if key.startswith("digest_") and value}
+    except (ValueError, AttributeError):
+        raise UsageError("PLAN_OUTPUTS has no outputs", hint="pass `PLAN_OUTPUTS: ${{ toJSON(needs.plan.outputs) }}`") from None
+    for number, digest in found.items():
+        if not re.fullmatch(r"[0-9]{1,3}", number) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise UsageError(f"PLAN_OUTPUTS has {number!r}: {digest!r}", hint="a number and a sha256 are expected")
+    return found

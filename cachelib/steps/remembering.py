@@ -1,0 +1,152 @@
+"""What one run remembers for the next, kept in the registry beside the catalog: concretizations, and failures with their logs."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import replace
+from typing import IO
+
+from cachelib.model.digest import Digest
+from cachelib.model.errors import CacheError, CatalogError, FormatError
+from cachelib.model.failure import Failure, merge_failures, parse_failures
+from cachelib.model.oci import EMPTY, MANIFEST, Descriptor, ImageManifest, RawManifest, compact_json, parse_json
+from cachelib.model.ports import Repository
+from cachelib.model.record import Record
+from cachelib.steps.artifacts import described, find_manifest, write_manifest
+
+#: Tags of these artifacts. Not `*.spack`: Spack's update-index would take them for specs.
+LOCKS_TAG, FAILURES_TAG = "locks", "failures"
+_TYPE = "application/vnd.spack-build-cache.{}.v1+json"
+LOCKS_TYPE, FAILURES_TYPE, LOCK_TYPE, BOOK_TYPE = (_TYPE.format(name) for name in ("locks", "failures", "lock", "failure-list"))
+LOG_TYPE, SPEC_TYPE = "text/plain+gzip", _TYPE.format("failed-spec") + "+gzip"
+_KEY = "io.github.spack-build-cache.key"
+#: Concretizations that are remembered at most: of each stack and runner the last ones.
+LOCKS_KEPT = 16
+#: What a concretization, or a list of failures, inflates to at most (bytes).
+_LIMIT = 256 * 1024 * 1024
+_NOTHING = b"{}"
+
+
+def remembered_lock(repository: Repository, key: str) -> dict[str, bytes] | None:
+    """The files of a concretization (spack.yaml, spack.lock), where one is remembered by this key; a damaged one is none."""
+    for layer in _layers(repository, LOCKS_TAG, LOCKS_TYPE):
+        if layer.annotations.get(_KEY) == key:
+            try:
+                files = parse_json(_inflated(repository, layer), "a remembered concretization")
+                return {name: str(files[name]).encode() for name in ("spack.yaml", "spack.lock")}
+            except (CacheError, LookupError):
+                return None
+    return None
+
+
+def remember_locks(repository: Repository, locks: Mapping[str, Mapping[str, bytes]]) -> bool:
+    """Remember concretizations by their keys, the newest first; return whether anything was new."""
+    known = _layers(repository, LOCKS_TAG, LOCKS_TYPE)
+    blobs: dict[Digest, bytes] = {}
+    layers = []
+    for key, files in locks.items():
+        data = gzip.compress(compact_json({name: data.decode() for name, data in files.items()}), mtime=0)
+        layer = described(LOCK_TYPE, data, {_KEY: key})
+        blobs[layer.digest] = data
+        layers.append(layer)
+    layers += [layer for layer in known if layer.annotations.get(_KEY) not in locks]
+    return _write(repository, LOCKS_TAG, LOCKS_TYPE, layers[:LOCKS_KEPT], blobs)
+
+
+def known_failures(repository: Repository) -> dict[str, Failure]:
+    """What failed and was not built since, by DAG hash; nothing where that can't be read: it is only a memory."""
+    for layer in _layers(repository, FAILURES_TAG, FAILURES_TYPE):
+        if layer.media_type == BOOK_TYPE:
+            try:
+                return parse_failures(parse_json(_inflated(repository, layer), "the list of failures"))
+            except CacheError:
+                return {}
+    return {}
+
+
+def remember_failures(
+    repository: Repository,
+    records: Iterable[Record],
+    read_log: Callable[[str], bytes | None],
+    read_spec: Callable[[str], bytes],
+    published: Set[str],
+) -> dict[str, Failure]:
+    """Bring what is remembered of failures up to date; return what is failing now.
+
+    `read_log` and `read_spec` give the log and the concrete spec of a hash. What belongs to failures that are over is dropped.
+    """
+    known = known_failures(repository)
+    failing = merge_failures(known, records, published)
+    held = {str(layer.digest): layer for layer in _layers(repository, FAILURES_TAG, FAILURES_TYPE)}
+    blobs: dict[Digest, bytes] = {}
+
+    def keep(kind: str, text: bytes | None) -> str:
+        if not text:
+            return ""
+        data = gzip.compress(text, mtime=0)
+        layer = described(kind, data)
+        blobs[layer.digest], held[str(layer.digest)] = data, layer
+        return str(layer.digest)
+
+    for h, failure in failing.items():
+        if failure != known.get(h):
+            failing[h] = replace(failure, log=keep(LOG_TYPE, read_log(h)), spec=keep(SPEC_TYPE, read_spec(h)))
+    body = {"meta": {"failures": "1.0"}, "failures": [failing[h].json() for h in sorted(failing)]}
+    data = gzip.compress((json.dumps(body, indent=1) + "\n").encode(), mtime=0)
+    book = described(BOOK_TYPE, data)
+    blobs[book.digest] = data
+    named = {digest for failure in failing.values() for digest in (failure.log, failure.spec)}
+    if failing or known:
+        _write(repository, FAILURES_TAG, FAILURES_TYPE, [book, *(held[digest] for digest in sorted(named & held.keys()))], blobs)
+    return failing
+
+
+def failure_blob(repository: Repository, digest: str) -> bytes:
+    """The log or the spec of a failure; raise CacheError where it has none, or none that can be read."""
+    for layer in _layers(repository, FAILURES_TAG, FAILURES_TYPE):
+        if str(layer.digest) == digest:
+            return _inflated(repository, layer)
+    raise CatalogError(f"{repository.name} has no {digest or 'log'} of a failure", hint="a failure that is over is forgotten")
+
+
+def _layers(repository: Repository, tag: str, kind: str) -> tuple[Descriptor, ...]:
+    raw = find_manifest(repository, tag)
+    if raw is None:
+        return ()
+    try:
+        manifest = ImageManifest.parse(raw)
+    except FormatError:
+        return ()
+    return manifest.layers if manifest.artifact_type == kind else ()
+
+
+def _inflated(repository: Repository, layer: Descriptor) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(repository.read_blob(layer))) as file:
+            text = file.read(_LIMIT + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FormatError(f"{layer.digest} is no gzip: {error}") from None
+    if len(text) > _LIMIT:
+        raise FormatError(f"{layer.digest} inflates to more than {_LIMIT} bytes")
+    return text
+
+
+def _write(repository: Repository, tag: str, kind: str, layers: list[Descriptor], blobs: Mapping[Digest, bytes]) -> bool:
+    made: RawManifest = ImageManifest(
+        media_type=MANIFEST, config=described(EMPTY, _NOTHING), layers=tuple(layers), annotations={}, artifact_type=kind
+    ).raw()
+    present = find_manifest(repository, tag)
+    if present is not None and present.data == made.data:
+        return False
+    for blob in (*layers, described(EMPTY, _NOTHING)):
+        if blob.digest in blobs or blob.media_type == EMPTY:
+            repository.put_blob(blob, _opener(blobs.get(blob.digest, _NOTHING)))
+    return write_manifest(repository, tag, made)
+
+
+def _opener(data: bytes) -> Callable[[], IO[bytes]]:
+    return lambda: io.BytesIO(data)

@@ -1,0 +1,44 @@
+"""Which of GitHub's runners build a stack: machines of the families of its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cachelib.model.config import Stack
+from cachelib.model.errors import ConfigError
+from cachelib.steps.targets import choose_target, family
+
+#: The hosted Linux runner of each family (GitHub docs, GitHub-hosted runners reference).
+HOSTED = {"x86_64": "ubuntu-24.04", "aarch64": "ubuntu-24.04-arm"}
+#: The plan job has so many outputs, one a runner.
+MOST_RUNNERS = 8
+
+
+def runners(stack: Stack) -> tuple[str, ...]:
+    """The runners that build a stack: the one it names, or one for each family of its targets."""
+    if stack.runner:
+        return (stack.runner,)
+    families = dict.fromkeys(family(target) for target in stack.targets) or {"x86_64": None}
+    return tuple(HOSTED[name] for name in families if name in HOSTED)
+
+
+def runner_here(stack: Stack, machine: str) -> str:
+    """The runner that stands for this machine."""
+    target = family(choose_target(stack.targets, machine) or {"arm64": "aarch64", "amd64": "x86_64"}.get(machine, machine))
+    return stack.runner or HOSTED.get(target, HOSTED["x86_64"])
+
+
+def plan_jobs(stacks: Mapping[str, Stack]) -> list[dict[str, object]]:
+    """The jobs that plan, as a matrix: one a runner, as each concretizes for what it finds on itself. Raise ConfigError."""
+    found: dict[str, list[str]] = {}
+    for name, stack in stacks.items():
+        if not (labels := runners(stack)):
+            raise ConfigError(
+                f"stack {name} has targets that no hosted runner has: {', '.join(stack.targets)}",
+                hint="name a `runner` of your own in the stack",
+            )
+        for label in labels:
+            found.setdefault(label, []).append(name)
+    if len(found) > MOST_RUNNERS:
+        raise ConfigError(f"the stacks take {len(found)} kinds of runners", hint=f"a run plans on {MOST_RUNNERS} at most: use fewer")
+    return [{"runner": label, "number": at + 1, "stacks": " ".join(names)} for at, (label, names) in enumerate(found.items())]

@@ -1,0 +1,71 @@
+"""Parts as artifacts of a GitHub run: fetched when they are there, handed on by the workflow's upload step."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from cachelib.tools.github_run import GitHubRun
+from cachelib.tools.mirror import DiskMirror
+from cachelib.tools.parts import MOST_BYTES, MOST_FILES, PartFolder
+from cachelib.tools.unzip import unpack
+
+#: A part is compressed already: an archive that unpacks to more than this many times its size is a bomb.
+_GROWTH, _ALWAYS = 20, 64 * 1024 * 1024
+#: Seconds from one look to the next; how many looks go by from one look at the jobs to the next; after how many a queued job is given up.
+INTERVAL, _JOBS, _QUEUED = 15.0, 8, 80
+
+
+class RunParts:
+    """The parts of a run: those that are in the folder, and those that other jobs handed on, which are fetched into it.
+
+    With `listed`, what the run has by now is asked for once: nobody adds to it any more.
+    """
+
+    def __init__(self, folder: PartFolder, run: GitHubRun, *, listed: bool = False, interval: float = INTERVAL) -> None:
+        self._folder, self._run, self._interval = folder, run, interval
+        self._listed = {artifact.name: artifact for artifact in sorted(run.artifacts(), key=lambda found: found.id)} if listed else None
+        self._asked: dict[str, int] = {}
+
+    def find(self, name: str) -> DiskMirror | None:
+        """The part of a name, or nothing as long as it isn't there; raise FormatError where it holds what no mirror holds."""
+        found = self._folder.find(name)
+        if found is not None:
+            return found
+        artifact = self._run.artifact(name) if self._listed is None else self._listed.get(name)
+        if artifact is None:
+            return None
+        with self._folder.scratch() as place:
+            archive = place / f"{name}.zip"
+            self._run.download(artifact, archive)
+            with self._folder.write(name) as part:
+                unpack(archive, part.root, files=MOST_FILES, size=min(MOST_BYTES, _GROWTH * archive.stat().st_size + _ALWAYS))
+        return self._folder.find(name)
+
+    def lost(self, name: str, job: str, /) -> str:
+        """Why a part that isn't there will never come: the job that was to make it has ended; nothing as long as it may come.
+
+        Looks at the jobs now and then only. A job that is still queued while this one waits for it may be queued because of this one:
+        after some looks its parts count as lost, so that this job ends and a runner is free.
+        """
+        self._asked[name] = asked = self._asked.get(name, 0) + 1
+        if asked % _JOBS:
+            return ""
+        # Where another workflow calls ours, the name of its job stands before that of ours.
+        found = next((one for one in self._run.jobs() if one.name == job or one.name.endswith(f" / {job}")), None)
+        if found is None:
+            return ""
+        if found.status == "completed":
+            # It may have handed the part on just before it ended.
+            return "" if self._run.artifact(name) else f"the job that was to build it has ended ({found.conclusion}): {found.name}"
+        if found.status != "in_progress" and asked >= _QUEUED:
+            return f"the job that is to build it still waits for a runner: {found.name}"
+        return ""
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one look for a part to the next: longer where little of the hour's requests is left to all workers."""
+        return self._run.interval(self._interval)
+
+    def write(self, name: str) -> AbstractContextManager[DiskMirror]:
+        """A new part, in the folder; the workflow's next step uploads it."""
+        return self._folder.write(name)

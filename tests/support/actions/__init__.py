@@ -1,0 +1,1 @@
+"""Runs workflows of GitHub Actions on this machine, from their YAML."""
