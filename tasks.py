@@ -380,6 +380,13 @@ def verify(
     return pipeline.verify(ws, to, jobs=jobs, sample=sample, seed=seed, resume=resume, repair=repair, mirror=mirror)
 
 
+@task(help={"config": CONFIG, "offline": "check only what needs no network", "to": TO, "json": JSON})
+@reporting
+def doctor(_: Context, config: str = "", offline: bool = False, to: str = "", json: str = "") -> Report:
+    """Say what is wrong with the set-up: settings, Spack, machine, registry and GitHub, each finding with its remedy."""
+    return pipeline.doctor(config, to, offline=offline)
+
+
 @task(
     iterable=["spec"],
     help={

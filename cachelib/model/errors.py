@@ -101,3 +101,16 @@ class FormatError(CacheError):
     """Outside data (a spec, a manifest, a reference) is not in the format that its specification asks for."""
 
     exit_code = 11
+
+
+class GitHubError(CacheError):
+    """GitHub's settings of a repository or a package keep the cache from working, or GitHub can't be asked for them.
+
+    `status` is the HTTP status, 0 when there was no answer.
+    """
+
+    exit_code = 13
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status

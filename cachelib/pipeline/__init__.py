@@ -11,6 +11,7 @@ from cachelib.tools.process import prepare_process
 
 if TYPE_CHECKING:
     from cachelib.pipeline.building import build
+    from cachelib.pipeline.doctoring import doctor
     from cachelib.pipeline.gathering import gather
     from cachelib.pipeline.installing import install
     from cachelib.pipeline.planning import plan, plan_runners
@@ -35,6 +36,7 @@ __all__ = [
     "config",
     "demo",
     "docs",
+    "doctor",
     "gather",
     "index",
     "install",
@@ -58,7 +60,7 @@ __all__ = [
 
 _MODULES = {
     "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road",
-    "docs": "settings", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
+    "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
     "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
     "push": "publishing", "render": "site", "request": "requests", "schedule": "runs", "serve": "site", "verify": "verifying",
     "work": "working",

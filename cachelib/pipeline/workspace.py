@@ -122,8 +122,8 @@ def check_jobs(jobs: int) -> None:
         raise UsageError(f"--jobs is {jobs}", hint=f"from 1 to {MOST_JOBS} requests can be under way at once")
 
 
-def open_workspace(config: str = "", var: str = "", shared: str = "") -> Workspace:
-    """Read cache.yaml (or what CACHE_CONFIG names) and look around; raise ConfigError.
+def open_workspace(config: str = "", var: str = "", shared: str = "", *, settings: Settings | None = None) -> Workspace:
+    """Read cache.yaml, or what CACHE_CONFIG names (or take the settings given in its place), and look around; raise ConfigError.
 
     CACHE_SHARED names a folder that keeps Spack's checkouts and caches for all workspaces, as on a runner of one's own.
     """
@@ -131,7 +131,7 @@ def open_workspace(config: str = "", var: str = "", shared: str = "") -> Workspa
     path = Path(config or os.environ.get("CACHE_CONFIG") or "cache.yaml").resolve()
     place = Path(var).resolve() if var else path.parent / "var"
     return Workspace(
-        settings=read_settings(path),
+        settings=settings or read_settings(path),
         folder=path.parent,
         var=place,
         shared=Path(shared).resolve() if shared else place,

@@ -41,7 +41,7 @@ def check_catalog(repository: Repository, tags: Sequence[str], images: Images, *
         yield from _nodes(database, older, images, mixed=held.root.mixed)
     elif database.present() != listed:
         yield _finding("catalog", "its nodes are not those of its entries", _FULL)
-    yield from _index(repository, held.root)
+    yield from check_index(repository, held.root)
 
 
 def _finding(where: str, problem: str, remedy: str) -> Finding:
@@ -75,7 +75,8 @@ def _nodes(database: Database, older: Database, images: Images, *, mixed: bool) 
             yield _finding("catalog", f"{name} is not made of the images that are there", _FULL)
 
 
-def _index(repository: Repository, root: CatalogRoot) -> Iterator[Finding]:
+def check_index(repository: Repository, root: CatalogRoot) -> Iterator[Finding]:
+    """What is wrong with Spack's index, held against the catalog's manifest."""
     try:
         manifest = _read_config(repository, INDEX_TAG)
         if manifest is None:

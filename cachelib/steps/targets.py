@@ -20,3 +20,9 @@ def choose_target(targets: Sequence[str], machine: str) -> str:
     """
     own = family({"arm64": "aarch64", "amd64": "x86_64"}.get(machine, machine))
     return next((target for target in targets if family(target) == own), "")
+
+
+def can_run(cpu: str, target: str) -> bool:
+    """Whether a CPU runs what is built for a target: it is that, or descends from it. What archspec doesn't know runs nothing."""
+    found = archspec.cpu.TARGETS.get(cpu)
+    return found is not None and (cpu == target or target in {str(ancestor.name) for ancestor in found.ancestors})

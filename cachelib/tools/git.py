@@ -58,6 +58,12 @@ def head(folder: Path, env: Mapping[str, str]) -> str:
     return found.text.strip() if found.code == 0 else ""
 
 
+def origin(folder: Path, env: Mapping[str, str]) -> str:
+    """The address of the remote `origin`, or nothing where there is none; raise CacheError where there is no git."""
+    found = _git(env, folder, "config", "--get", "remote.origin.url")
+    return found.text.strip() if found.code == 0 else ""
+
+
 def _git(env: Mapping[str, str], folder: Path, *arguments: str) -> Finished:
     # A git hook's variables (GIT_DIR and its kin) would have git work on another repository than the folder's.
     clean = {key: value for key, value in env.items() if not key.startswith("GIT_") or key.startswith(_KEPT)}

@@ -1,4 +1,4 @@
-"""GitHub's REST API: one request after the other, as its best practices ask. The only module that speaks to it."""
+"""GitHub's REST API: one request after the other, as its best practices ask. A diagnosis has less patience: tools/github_api.py."""
 
 from __future__ import annotations
 

@@ -44,11 +44,12 @@ class RegistryRepository:
         connections: int = 16,
         pacer: Pacer | None = None,
         say: Callable[[str], None] = lambda _: None,
+        attempts: int = ATTEMPTS,
     ) -> None:
         self._location = location
         self._say = say
         self._told = 0.0
-        self._mounts = True
+        self._mounts, self._attempts = True, attempts
         self._base = f"{'http' if location.plain_http else 'https'}://{location.host}/v2/{location.repository}"
         self._client = OrasClient(location, credentials, connections, pacer or Pacer())
 
@@ -105,7 +106,7 @@ class RegistryRepository:
                     yield block[skip:]
                     skip = max(0, skip - len(block))
 
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, self._attempts + 1):
             try:
                 for block in read():
                     hasher.update(block)
@@ -117,7 +118,7 @@ class RegistryRepository:
                     held = block
                 break
             except RegistryError as error:
-                if not error.temporary or attempt == ATTEMPTS:
+                if not error.temporary or attempt == self._attempts:
                     raise
                 _pause(attempt, error)
         if hasher.hexdigest() != descriptor.digest.hex or size != descriptor.size:
@@ -229,7 +230,7 @@ class RegistryRepository:
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, RegistryError) and error.temporary),
             wait=_wait,
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            stop=tenacity.stop_after_attempt(self._attempts),
             before_sleep=self._tell,
             reraise=True,
         )(call)
