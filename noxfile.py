@@ -80,8 +80,13 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, types, and who imports whom."""
+    """Check style, types, who imports whom, and the workflows."""
     locked(session, "dev")
+    workflows, actions = (sorted(str(path) for path in Path(".github").glob(found)) for found in ("workflows/*.yml", "actions/*/*.yml"))
+    session.run("zizmor", "--offline", "--pedantic", "--quiet", ".github")
+    session.run("actionlint", *workflows)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-actions", *actions)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")

@@ -10,6 +10,7 @@ from cachelib.steps.reports import Report
 from cachelib.steps.targets import choose_target
 from cachelib.tools.files import write_atomically
 from cachelib.tools.task_help import task_help
+from cachelib.tools.workflow_files import workflow_help
 
 
 def config(ws: Workspace) -> Report:
@@ -24,7 +25,7 @@ def config(ws: Workspace) -> Report:
 
 def docs(folder: Path) -> Report:
     """Write the reference pages and schemas that come from the code."""
-    files = tuple(reference(task_help(PROJECT)))
+    files = tuple(reference(task_help(PROJECT), workflow_help(PROJECT)))
     for path, data in files:
         write_atomically(folder / path, data)
     return Report(lines=(f"docs: {len(files)} files in {folder}",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ from cachelib.tools.files import write_atomically
 from cachelib.tools.github_run import open_run
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.parts import PartFolder, Parts
-from cachelib.tools.run_parts import RunParts
+from cachelib.tools.run_parts import INTERVAL, RunParts
 from cachelib.tools.spack import Spack
 
 #: With less of it free than this (bytes) no build begins: what it would leave is half a build and a full disk.
@@ -74,10 +75,18 @@ def work(
     spack, _ = prepare_spack(ws, stack, name, spack_root)
     at_work = _Worker(
         ws=ws, plan=made, lock=lock, stack=stack, spack=spack, mirror=ws.mirror(made.image), env=_environment(ws, made, folder),
-        number=worker, parts=RunParts(shared, run) if run else shared, deadline=time.monotonic() + wait * 60, jobs=jobs, packages=packages,
-        again=ws.env.get("GITHUB_RUN_ATTEMPT", "1") != "1",
+        number=worker, parts=RunParts(shared, run, interval=_interval(ws)) if run else shared,
+        deadline=time.monotonic() + wait * 60, jobs=jobs, packages=packages, again=ws.env.get("GITHUB_RUN_ATTEMPT", "1") != "1",
     )  # fmt: skip
     return join(at_work.slot(number) for number in ([slot] if slot else range(1, slots + 1)))
+
+
+def _interval(ws: Workspace) -> float:
+    """Seconds between two looks for what others build; CACHE_INTERVAL sets another, where an API has other limits than GitHub's."""
+    text = ws.env.get("CACHE_INTERVAL", "")
+    if text and not re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?", text):
+        raise UsageError(f"CACHE_INTERVAL is {text!r}", hint="seconds, up to 999")
+    return float(text) if text else INTERVAL
 
 
 def _environment(ws: Workspace, made: StackPlan, folder: Path) -> Path:

@@ -11,15 +11,16 @@ from typing import Any
 from cachelib.model import errors
 from cachelib.model.config_schema import json_schema
 from cachelib.model.ports import File
-from cachelib.model.reference import TaskHelp
+from cachelib.model.reference import TaskHelp, WorkflowHelp
 from cachelib.steps.api_schema import api_schema
 
 _MADE = "<!-- Made by `inv docs` from the code: change it there. -->\n\n"
 
 
-def reference(tasks: Iterable[TaskHelp]) -> Iterator[File]:
+def reference(tasks: Iterable[TaskHelp], workflows: Iterable[WorkflowHelp]) -> Iterator[File]:
     """The pages and schemas below docs/reference."""
     yield PurePosixPath("tasks.md"), (_MADE + "\n".join(_tasks(tasks))).encode()
+    yield PurePosixPath("workflows.md"), (_MADE + "\n".join(_workflows(workflows))).encode()
     yield PurePosixPath("cache-yaml.md"), (_MADE + "\n".join(_settings())).encode()
     yield PurePosixPath("exit-codes.md"), (_MADE + "\n".join(_exit_codes())).encode()
     yield PurePosixPath("cache.schema.json"), _json(json_schema())
@@ -37,6 +38,23 @@ def _tasks(tasks: Iterable[TaskHelp]) -> Iterator[str]:
             for flag in task.flags:
                 yield f"| `{flag.name}` | {flag.help} | {f'`{flag.default}`' if flag.default else ''} |"
             yield ""
+
+
+def _workflows(workflows: Iterable[WorkflowHelp]) -> Iterator[str]:
+    yield "# Workflows\n"
+    yield "In `.github/workflows`. Every working step is one nox line; inputs are data and never a part of a command.\n"
+    for workflow in workflows:
+        yield f"## {workflow.file}\n"
+        yield f"{workflow.about}\n"
+        yield f"Started by: {', '.join(f'`{event}`' for event in workflow.events)}.\n"
+        if workflow.inputs:
+            yield "| input | meaning | type | default |\n| --- | --- | --- | --- |"
+            yield from (f"| `{i.name}` | {i.help} | {i.kind} | {f'`{i.default}`' if i.default else ''} |" for i in workflow.inputs)
+            yield ""
+        yield "| job | its token may | what for |\n| --- | --- | --- |"
+        for job in workflow.jobs:
+            yield from (f"| {job.name} | `{held.name}: {held.access}` | {held.reason} |" for held in job.permissions)
+        yield ""
 
 
 def _settings() -> Iterator[str]:

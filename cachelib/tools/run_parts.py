@@ -12,7 +12,7 @@ from cachelib.tools.unzip import unpack
 #: A part is compressed already: an archive that unpacks to more than this many times its size is a bomb.
 _GROWTH, _ALWAYS = 20, 64 * 1024 * 1024
 #: Seconds from one look to the next; how many looks go by from one look at the jobs to the next; after how many a queued job is given up.
-INTERVAL, _JOBS, _QUEUED = 15.0, 8, 80
+INTERVAL, _JOBS, _QUEUED = 10.0, 3, 120
 
 
 class RunParts:
