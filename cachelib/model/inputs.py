@@ -84,6 +84,6 @@ def _number(data: Mapping[str, Any], name: str, most: int) -> int:
         number = float(value)
     except (TypeError, ValueError):
         number = -1
-    if isinstance(value, bool) or number != int(number) or not 0 <= number <= most:
+    if isinstance(value, bool) or not 0 <= number <= most or number != int(number):
         raise UsageError(f"the input `{name}` is {value!r}", hint=f"a number from 0 to {most}")
     return int(number)

@@ -62,7 +62,8 @@ class GitHubRun:
     """One run, for one thread."""
 
     def __init__(self, rest: GitHubRest, repository: str, run_id: str) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+", repository) or not run_id.isdecimal():
+        name = r"[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*"  # never `..`
+        if not re.fullmatch(f"{name}/{name}", repository) or not re.fullmatch("[0-9]+", run_id):
             raise UsageError(f"{repository!r} and {run_id!r} name no run", hint="GITHUB_REPOSITORY and GITHUB_RUN_ID do, in a workflow")
         self._rest, self._home = rest, f"repos/{repository}/actions"
         self._run = f"{self._home}/runs/{run_id}"

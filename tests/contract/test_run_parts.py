@@ -1,0 +1,215 @@
+"""Parts as artifacts of a run: found when they are there, given up when their maker is dead, fetched with no token, unpacked with no trust."""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cachelib.model.errors import FormatError, RegistryError, UsageError
+from cachelib.tools.github_rest import GitHubRest
+from cachelib.tools.github_run import GitHubRun, open_run
+from cachelib.tools.parts import PartFolder
+from cachelib.tools.run_parts import RunParts
+from cachelib.tools.unzip import unpack
+from tests.support.actions.server import serving_api
+from tests.support.actions.state import Fault, JobRow, RunState, State
+from tests.support.mirrors import add_entry, make_node
+
+JOB = "build (s on ubuntu-24.04, worker 2)"
+PART = "s-0123abcd-worker-2-slot-1"
+
+
+@dataclass
+class Run:
+    """A run on the stand-in for GitHub, and one worker of it that looks around."""
+
+    state: State
+    run: RunState
+    folder: Path
+    token: str
+
+    def open(self, **more: object) -> GitHubRun:
+        rest = GitHubRest(self.state.api_url, self.token, "a run", hints={}, pause=lambda _: None)
+        return GitHubRun(rest, "acme/hub", str(self.run.id))
+
+    def parts(self, *, listed: bool = False) -> RunParts:
+        return RunParts(PartFolder(self.folder / "parts"), self.open(), listed=listed)
+
+    def upload(self, name: str = PART, spec: str = "zlib") -> None:
+        add_entry(self.folder / "made" / name, [make_node(spec)])
+        root = self.folder / "made" / name
+        files = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
+        self.state.store(self.run, name, files, JOB, overwrite=True, level=0, days=None)
+
+    def job(self, status: str, conclusion: str | None = None, name: str = JOB) -> None:
+        self.run.jobs[:] = [JobRow(id=1, name=name, attempt=1, labels=[], status=status, conclusion=conclusion)]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    state = State("acme/hub", tmp_path, "https://github.com")
+    there = RunState(id=77, number=1, sha="0" * 40, workflow="w.yml", folder=tmp_path / "artifacts")
+    there.folder.mkdir()
+    state.runs[77] = there
+    token, _ = state.token(77, "build", {"actions": "read"})
+    with serving_api(state):
+        yield Run(state, there, tmp_path, token)
+
+
+def test_a_part_is_found_when_it_is_there(run: Run) -> None:
+    parts = run.parts()
+    assert parts.find(PART) is None
+    spent = run.state.spent
+    for _ in range(20):
+        assert parts.find(PART) is None
+    assert run.state.spent == spent, "looking again costs nothing of the rate limit"
+    run.upload()
+    found = parts.find(PART)
+    assert found is not None
+    assert [name.name for name in found.names()] == ["zlib"]
+    # What is there is not asked for again, and nothing is left beside it.
+    spent = run.state.spent
+    assert parts.find(PART) is not None
+    assert run.state.spent == spent
+    assert [path.name for path in (run.folder / "parts").iterdir()] == [PART]
+
+
+def test_the_publisher_asks_once_for_all(run: Run) -> None:
+    for at in range(3):
+        run.upload(f"s-0123abcd-worker-2-slot-{at}", f"zlib{at}")
+    run.upload(f"s-0123abcd-worker-2-slot-{0}", "newer")
+    parts = run.parts(listed=True)
+    spent = run.state.spent
+    assert parts.find("s-0123abcd-worker-9-slot-9") is None
+    assert run.state.spent == spent
+    found = parts.find("s-0123abcd-worker-2-slot-0")
+    assert found is not None
+    assert "newer" in {name.name for name in found.names()}
+
+
+def test_a_job_that_ended_hands_on_nothing_more(run: Run) -> None:
+    parts = run.parts()
+    run.job("in_progress")
+    assert {parts.lost(PART, JOB) for _ in range(30)} == {""}
+    # A called workflow's jobs have the caller's name in front.
+    run.job("completed", "failure", f"cache / {JOB}")
+    told = {parts.lost(PART, JOB) for _ in range(3)} - {""}
+    assert told == {f"the job that was to build it has ended (failure): cache / {JOB}"}
+    # It handed the part on just before it ended.
+    run.upload()
+    assert {parts.lost(PART, JOB) for _ in range(3)} == {""}
+
+
+def test_a_job_that_waits_for_a_runner_is_not_waited_for_for_ever(run: Run) -> None:
+    parts = run.parts()
+    run.job("queued")
+    told = [parts.lost(PART, JOB) for _ in range(150)]
+    assert set(told[:100]) == {""}
+    assert any("still waits for a runner" in text for text in told)
+
+
+def test_little_is_left_of_the_hour(run: Run) -> None:
+    parts = run.parts()
+    parts.find(PART)
+    assert parts.interval == 10.0
+    run.state.spent = run.state.limit - 50
+    run.state.reset = int(__import__("time").time()) + 1800
+    parts.find("s-0123abcd-worker-2-slot-2")
+    assert parts.interval > 60
+
+
+def test_github_in_trouble_is_asked_again(run: Run) -> None:
+    run.upload()
+    run.state.faults.append(Fault(r"GET .*/artifacts", nth=1, times=3))
+    assert run.parts().find(PART) is not None
+
+
+def test_a_token_that_may_not_says_what_to_write(run: Run) -> None:
+    token, _ = run.state.token(77, "build", {"contents": "read"})
+    env = {"GITHUB_API_URL": run.state.api_url, "GITHUB_REPOSITORY": "acme/hub", "GITHUB_RUN_ID": "77", "GITHUB_TOKEN": token}
+    with pytest.raises(RegistryError) as caught:
+        open_run(env, lambda _: None).artifacts()
+    assert "actions: read" in caught.value.hint
+    assert token not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "env", [{}, {"GITHUB_REPOSITORY": "../..", "GITHUB_RUN_ID": "1"}, {"GITHUB_REPOSITORY": "a/b", "GITHUB_RUN_ID": "1/../2"}]
+)
+def test_elsewhere_there_is_no_run(env: dict[str, str]) -> None:
+    with pytest.raises(UsageError):
+        open_run({"GITHUB_TOKEN": "t", **env}, lambda _: None)
+
+
+def test_without_a_token_it_says_where_to_pass_it() -> None:
+    with pytest.raises(UsageError) as caught:
+        open_run({"GITHUB_REPOSITORY": "a/b", "GITHUB_RUN_ID": "1"}, lambda _: None)
+    assert "github.token" in caught.value.hint
+
+
+# --- Archives ------------------------------------------------------------------------------------------------------------------------------
+
+
+def archive(path: Path, *members: tuple[str, bytes, int]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, data, mode in members:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = mode << 16
+            made.writestr(info, data, zipfile.ZIP_DEFLATED)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("../evil", 0o644 | stat.S_IFREG), ("/etc/evil", 0o644 | stat.S_IFREG), ("a/../../evil", 0o644 | stat.S_IFREG), ("a\\..\\evil", 0o644),
+        ("link", 0o777 | stat.S_IFLNK), ("pipe", 0o644 | stat.S_IFIFO), ("device", 0o644 | stat.S_IFBLK),
+    ],
+)  # fmt: skip
+def test_nothing_leads_out_of_an_archive(tmp_path: Path, name: str, mode: int) -> None:
+    path = archive(tmp_path / "a.zip", ("fine", b"x", 0o644), (name, b"/etc/passwd", mode))
+    (tmp_path / "into").mkdir()
+    with pytest.raises(FormatError):
+        unpack(path, tmp_path / "into", files=10, size=1000)
+    assert not list(tmp_path.glob("evil*"))
+    assert not any(found.is_symlink() for found in tmp_path.rglob("*"))
+
+
+def test_a_bomb_is_stopped_where_it_may_grow_no_more(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", ("big", b"\0" * 50_000_000, 0))
+    with pytest.raises(FormatError, match="unpacks to more"):
+        unpack(path, tmp_path / "into", files=10, size=5_000_000)
+    assert sum(found.stat().st_size for found in (tmp_path / "into").rglob("*")) <= 5_000_000
+    path = archive(tmp_path / "b.zip", *((str(at), b"", 0) for at in range(20)))
+    with pytest.raises(FormatError, match="20 files"):
+        unpack(path, tmp_path / "more", files=10, size=1000)
+
+
+def test_one_name_for_two_things(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        path = archive(tmp_path / "a.zip", ("a", b"1", 0), ("a", b"2", 0))
+    with pytest.raises(FormatError, match="one name for two"):
+        unpack(path, tmp_path / "into", files=10, size=1000)
+    path = archive(tmp_path / "b.zip", ("a", b"1", 0), ("a/b", b"2", 0))
+    with pytest.raises(FormatError, match="one name for two"):
+        unpack(path, tmp_path / "again", files=10, size=1000)
+
+
+def test_what_is_no_archive(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("a", b"hello" * 1000)
+    data = whole.getvalue()
+    flipped = bytearray(data)
+    flipped[40] ^= 0xFF
+    for at, bad in enumerate((b"", b"PK", data[:-30], bytes(flipped))):
+        path = tmp_path / f"{at}.zip"
+        path.write_bytes(bad)
+        with pytest.raises(FormatError):
+            unpack(path, tmp_path / f"into{at}", files=10, size=100_000)
