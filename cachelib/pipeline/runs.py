@@ -30,7 +30,7 @@ def schedule(ws: Workspace) -> Report:
     plans: list[StackPlan] = []
     files: dict[str, bytes] = {}
     remember: dict[str, str] = {}
-    lines = []
+    lines, made_any = [], False
     for number, digest in sorted(_digests(ws.env.get("PLAN_OUTPUTS", "")).items()):
         folder = ws.var / "plans" / number
         try:
@@ -40,9 +40,10 @@ def schedule(ws: Workspace) -> Report:
         except CacheError as error:
             lines.append(f"  REFUSED  plan {number}: {error.message}")
             continue
+        made_any = True
         remember |= remembered_keys(folder, digest)
         plans += found
-    if not plans:
+    if not made_any:
         raise UsageError("no runner of this run made a plan", hint="the jobs that plan say why")
     kept: list[StackPlan] = []
     jobs: list[dict[str, Any]] = []

@@ -21,6 +21,7 @@ from cachelib.tools import git
 from tests.conftest import need
 from tests.support.certificates import Certificates
 from tests.support.docker_registry import Server, running
+from tests.support.hub import Place, make_harness, settings, this_project, track
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHARED = PROJECT / "var"
@@ -152,3 +153,19 @@ def client(client_root: tuple[Path, Path, str], certificates: Certificates, tmp_
     """A stock Spack with nothing installed."""
     root, packages, key = client_root
     return Client(root=root, packages=packages, home=tmp_path / "user", certificates=certificates, cache=SHARED / "cache" / key / "misc")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A registry of one test, which counts its requests."""
+    need("docker-registry")
+    with running(tmp_path / "server", counted=True) as found:
+        yield found
+
+
+@pytest.fixture
+def template(workspace: pipeline.Workspace, server: Server, tmp_path: Path) -> Place:
+    """This project, used as a template."""
+    folder = this_project(tmp_path / "template")
+    (folder / "cache.yaml").write_text(settings(f"{server.url}/owner/cache", "examples/spack_repo/examples"), encoding="utf-8")
+    return Place(harness=make_harness(track(folder), tmp_path), registry=server, image=f"{server.url}/owner/cache/v1.1")
