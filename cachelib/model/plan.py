@@ -25,6 +25,7 @@ class Action(Enum):
     IDLE = "idle"
     LEFT_OVER = "left over"
     FAILING = "failing"
+    RESTRICTED = "not redistributable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,15 +17,18 @@ from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building, remembering
 
 #: Raised when the same settings would be concretized otherwise.
-_VERSION = 1
+_VERSION = 2
 _FILES = ("spack.yaml", "spack.lock")
+#: The file beside them that has the hashes of what may not be given away.
+RESTRICTED = "restricted.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concretized:
     """A stack's requests, concretized: the lock (none where Spack refused them all) and the files of its environment.
 
-    `key` is what it is remembered by, and `news` says whether it isn't yet.
+    `restricted` are the hashes of what may not be given away, by its recipe. `key` is what it is remembered by, and `news` says whether
+    it isn't yet.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Concretized:
     lock: building.Lock | None
     rejected: tuple[Rejected, ...] = ()
     files: Mapping[str, bytes]
+    restricted: frozenset[str] = frozenset()
     key: str = ""
     news: bool = False
 
@@ -43,12 +47,18 @@ def concretized(ws: Workspace, repository: Repository, specs: Sequence[str], sta
     key = _key(ws, name, stack, specs, spack_root, runner)
     if key and (files := remembering.remembered_lock(repository, key)):
         ws.progress.say(f"the concretization of stack {name} is remembered in {repository.name}")
-        return Concretized(name=name, stack=stack, lock=_parsed(files), files=files, key=key)
+        return Concretized(name=name, stack=stack, lock=_parsed(files), files=files, restricted=_restricted(files), key=key)
     ready = prepare(ws, specs, name, spack_root)
     files = {file: (ready.env / file).read_bytes() for file in _FILES} if ready.lock is not None else {}
+    if ready.lock is not None:
+        facts = ready.spack.describe(ready.env)
+        held = sorted(h for h, fact in facts.items() if not fact.get("package", {}).get("redistributable", True))
+        files[RESTRICTED] = json.dumps(held).encode()
     # What was refused is told anew each time, so that is not remembered.
     news = bool(key and files and not ready.rejected)
-    return Concretized(name=name, stack=stack, lock=ready.lock, rejected=ready.rejected, files=files, key=key, news=news)
+    return Concretized(
+        name=name, stack=stack, lock=ready.lock, rejected=ready.rejected, files=files, restricted=_restricted(files), key=key, news=news
+    )
 
 
 def _key(ws: Workspace, name: str, stack: Stack, specs: Sequence[str], spack_root: str, runner: str) -> str:
@@ -59,9 +69,16 @@ def _key(ws: Workspace, name: str, stack: Stack, specs: Sequence[str], spack_roo
     image = [ws.env.get(variable, "") for variable in ("ImageOS", "ImageVersion")]
     if not all(image) or spack_root or ws.env.get("SPACK_ROOT"):
         return ""
+    given = given_environment(ws, stack)
+    if given is not None and "include" in given:
+        return ""  # what those files say is Spack's to find out
     recipes = [tree_digest(ws.folder / repo) for repo in stack.repos]
-    facts = [_VERSION, name, runner, ws.machine, image, asdict(stack), list(specs), recipes, given_environment(ws, stack)]
+    facts = [_VERSION, name, runner, ws.machine, image, asdict(stack), list(specs), recipes, given]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _restricted(files: Mapping[str, bytes]) -> frozenset[str]:
+    return frozenset(str(h) for h in json.loads(files.get(RESTRICTED, b"[]")))
 
 
 def _parsed(files: Mapping[str, bytes]) -> building.Lock:

@@ -15,10 +15,12 @@ from cachelib.model.inputs import RunInputs, parse_inputs
 from cachelib.model.plan import PLAN_VERSION, Action, StackPlan
 from cachelib.model.ports import Repository
 from cachelib.model.schedule import Costs, Limits
+from cachelib.model.spec import Node
 from cachelib.pipeline.locks import Concretized, concretized
 from cachelib.pipeline.plans import plan_folder, write_plan
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import artifacts, build_reports, building, plan_reports, planning, remembering, reports
+from cachelib.steps.changes import newest_builds
 from cachelib.steps.reports import Report
 from cachelib.steps.runners import plan_jobs, runner_here, runners
 from cachelib.steps.tags import whole_tags
@@ -134,15 +136,18 @@ def _plan(planner: _Planner, repository: Repository, ready: Concretized, lock: b
         present = {h: where for h, where in present.items() if h not in lock.roots}
     catalog = Catalog()
     failing: dict[str, str] = {}
-    if planning.needed(lock, present):
+    builds: dict[str, list[Node]] = {}
+    if missing := planning.needed(lock, present):
         try:
             catalog = artifacts.load_catalog(repository)
+            builds = newest_builds(catalog, frozenset(lock.nodes[h].name for h in missing))
         except CacheError as error:
             ws.progress.say(f"WARNING: how long builds take isn't known: {error.message}")
         if not planner.retry and remembering.FAILURES_TAG in tags:
             failing = _failing(repository)
     return planning.make_plan(
         lock, id=secrets.token_hex(4), stack=ready.name, image=stack.image_name, runner=runner, present=present, failing=failing,
+        restricted=ready.restricted, builds=builds,
         seconds=planning.known_seconds(catalog), limits=Limits(workers=asked.workers or stack.workers), costs=planner.costs,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from cachelib.model.outcome import Skipped
 from cachelib.model.plan import Action, StackPlan
 from cachelib.model.spec import Node
 from cachelib.pipeline.gathering import Taken, gather_plan
-from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plan, read_plans, remembered_keys
+from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plan, read_plans, remembered_keys, verified_files
 from cachelib.pipeline.publishing import index, push
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import build_reports, failure_reports, gathering, remembering, reports
@@ -84,7 +84,8 @@ def _remember_lock(ws: Workspace, to: str, folder: Path, made: StackPlan, digest
     key = remembered_keys(folder, digest).get(made.key)
     if not key:
         return Report(lines=())
-    files = {name: (folder / made.key / name).read_bytes() for name in ("spack.yaml", "spack.lock")}
+    prefix = f"{made.key}/"
+    files = {name.removeprefix(prefix): data for name, data in verified_files(folder, digest).items() if name.startswith(prefix)}
     repository = ws.repository(ws.location(to).child(made.image))
     remembering.remember_locks(repository, {key: files})
     return Report(lines=(f"the concretization of stack {made.stack} is remembered in {repository.name}",))

@@ -29,6 +29,7 @@ def plan_report(plans: Sequence[StackPlan], rejected: Report, where: str) -> Rep
                 f"  build    {item.label} by worker {worker + 1} in slot {slot + 1}, about {_minutes(item.seconds)}: {item.reason}"
             )
         lines += [f"  left     {item.label}: {item.reason}" for item in plan.of(Action.LEFT_OVER)]
+        lines += some([f"  left out {item.label}: {item.reason}" for item in plan.of(Action.RESTRICTED)])
         lines += some([f"  failing  {item.label}: {item.reason}" for item in plan.of(Action.FAILING)])
         lines += some([f"  present  {item.label}: {item.reason}" for item in plan.of(Action.PRESENT)])
         lines += some([f"  idle     {item.label}: {item.reason}" for item in plan.of(Action.IDLE)])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from statistics import median
 
 from cachelib.model.catalog import Catalog
 from cachelib.model.plan import Action, PlanItem, StackPlan
 from cachelib.model.schedule import Costs, Limits, Work
-from cachelib.model.spec import Edge
+from cachelib.model.spec import Edge, Node
 from cachelib.steps.building import Lock
+from cachelib.steps.changes import changed
 from cachelib.steps.image import PREFIX
 from cachelib.steps.scheduling import make_schedule
 from cachelib.steps.timing import bound
@@ -57,9 +58,20 @@ def needed(lock: Lock, present: Mapping[str, str], without: Mapping[str, str] | 
         if h in present:
             edges = (edge for edge in edges if edge.deptypes & _RUNTIME)
         else:
-            reasons[h] = f"{reason}, and not in the cache"
+            reasons[h] = reason
         waiting += [(edge.hash, f"{node.label} needs it") for edge in edges]
     return reasons
+
+
+def wanted(lock: Lock, present: Mapping[str, str], without: Mapping[str, str], restricted: Set[str]) -> dict[str, str]:
+    """What is to be built, as `needed` says, without what may not be given away and serves to build nothing else of it."""
+    reasons = needed(lock, present, without)
+    while True:
+        used = {edge.hash for h in reasons for edge in lock.nodes[h].dependencies}
+        idle = [h for h in reasons if h in restricted and h not in used]
+        if not idle:
+            return reasons
+        reasons = needed(lock, present, dict(without) | dict.fromkeys((*idle, *(restricted - reasons.keys())), ""))
 
 
 def known_seconds(catalog: Catalog) -> dict[str, float]:
@@ -87,13 +99,19 @@ def make_plan(
     limits: Limits,
     costs: Costs,
     failing: Mapping[str, str] | None = None,
+    restricted: Set[str] = frozenset(),
+    builds: Mapping[str, list[Node]] | None = None,
 ) -> StackPlan:
     """The plan of a stack. `present` tells where what is there is; `seconds` what builds took, by the name of the package.
 
-    `failing` says of what is not to be tried again yet why.
+    `failing` says of what is not to be tried again yet why; `restricted` may not be given away; `builds` are those that the cache has,
+    by the name of the package.
     """
     without = blocked(lock, present, failing or {})
-    reasons = needed(lock, present, without)
+    reasons = wanted(lock, present, without, restricted)
+    for h, reason in reasons.items():
+        difference = changed(lock.nodes[h], (builds or {}).get(lock.nodes[h].name, []))
+        reasons[h] = f"{reason}; {difference}" if difference else f"{reason}, and not in the cache"
     usual = median(seconds.values()) if seconds else UNKNOWN_SECONDS
     works = {}
     for h in reasons:
@@ -111,6 +129,8 @@ def make_plan(
             item = replace(item, action=Action.LEFT_OVER, reason=left[h], seconds=works[h].seconds)
         elif h in reasons:
             item = replace(item, action=Action.BUILD, reason=reasons[h], seconds=works[h].seconds)
+        elif h in restricted:
+            item = replace(item, action=Action.RESTRICTED, reason="its recipe doesn't allow its binaries to be given away")
         elif h in without:
             item = replace(item, action=Action.FAILING, reason=without[h])
         elif h in present:

@@ -32,13 +32,13 @@ _NOTHING = b"{}"
 
 
 def remembered_lock(repository: Repository, key: str) -> dict[str, bytes] | None:
-    """The files of a concretization (spack.yaml, spack.lock), where one is remembered by this key; a damaged one is none."""
+    """The files of a concretization (spack.yaml, spack.lock, ...), where one is remembered by this key; a damaged one is none."""
     for layer in _layers(repository, LOCKS_TAG, LOCKS_TYPE):
         if layer.annotations.get(_KEY) == key:
             try:
                 files = parse_json(_inflated(repository, layer), "a remembered concretization")
-                return {name: str(files[name]).encode() for name in ("spack.yaml", "spack.lock")}
-            except (CacheError, LookupError):
+                return {name: str(text).encode() for name, text in files.items()}
+            except CacheError:
                 return None
     return None
 

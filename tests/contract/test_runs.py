@@ -204,3 +204,12 @@ def test_without_a_plan_the_answer_says_so(hub: Hub) -> None:
     assert "could not make sense" in hub.run.calls[0].body["body"]
     with pytest.raises(UsageError, match="no issue"):
         pipeline.answer(hub.ws(GITHUB_EVENT_NAME="push"))
+
+
+def test_schedules_live_on_but_for_those_that_a_person_switched_off(hub: Hub) -> None:
+    for name in ("off.yml", "tired.yml"):
+        (hub.folder / ".github/workflows" / name).write_text("on: push\n")
+    hub.state.switched |= {"off.yml": "disabled_manually", "tired.yml": "disabled_inactivity"}
+    report = pipeline.keep_alive(hub.ws({"actions": "write"}))
+    assert [line.split()[1] for line in report.lines] == [".github/workflows/cache.yml", ".github/workflows/tired.yml"]
+    assert [call.target for call in hub.run.calls] == ["1", "3"]

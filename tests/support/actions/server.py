@@ -263,6 +263,15 @@ def _pages(ask: _Request) -> Answer:
     return _error(404, "Not Found") if ask.state.pages is None else Answer(200, ask.state.pages, {})
 
 
+def _workflows(ask: _Request) -> Answer:
+    files = sorted((ask.state.folder / ".github/workflows").glob("*.yml"))
+    found = [
+        {"id": at, "name": path.stem, "path": f".github/workflows/{path.name}", "state": ask.state.switched.get(path.name, "active")}
+        for at, path in enumerate(files, 1)
+    ]
+    return Answer(200, {"total_count": len(found), "workflows": found}, {})
+
+
 def _enable(ask: _Request) -> Answer:
     return ask.record("enable", ask.parts[0], Answer(204, b"", {}))
 
@@ -281,6 +290,7 @@ _ROUTES: tuple[tuple[str, str, str, str, Callable[[_Request], Answer]], ...] = (
     ("GET", r"/actions/runs/(\d+)/jobs", "actions", "read", _jobs),
     ("GET", r"/actions/runs/(\d+)/attempts/(\d+)/jobs", "actions", "read", _jobs),
     ("POST", r"/actions/workflows/([^/]+)/dispatches", "actions", "write", _dispatch),
+    ("GET", r"/actions/workflows", "actions", "read", _workflows),
     ("PUT", r"/actions/workflows/([^/]+)/enable", "actions", "write", _enable),
     ("POST", r"/issues/(\d+)/comments", "issues", "write", _comment),
     ("POST", r"/issues/(\d+)/labels", "issues", "write", _label),

@@ -106,6 +106,8 @@ class State:
     server_url: str
     api_url: str = ""
     pages: dict[str, Any] | None = None
+    #: Workflows that are not active, by their files.
+    switched: dict[str, str] = field(default_factory=dict)
     limit: int = 1000
     spent: int = 0
     reset: int = 0
