@@ -77,13 +77,9 @@ def _issue(ws: Workspace) -> dict[str, Any] | None:
     """The issue that this run is for, if it is for one."""
     if ws.env.get("GITHUB_EVENT_NAME") != "issues":
         return None
-    try:
-        with open(ws.env.get("GITHUB_EVENT_PATH", ""), encoding="utf-8") as file:  # noqa: PTH123 - the path may be empty
-            issue = json.load(file)["issue"]
-        if not isinstance(issue["number"], int):
-            raise TypeError
-    except (OSError, ValueError, LookupError, TypeError):
-        raise UsageError("GITHUB_EVENT_PATH has no issue", hint="this runs in a workflow, on `issues`") from None
+    issue = actions.event(ws.env).get("issue")
+    if not isinstance(issue, dict) or not isinstance(issue.get("number"), int):
+        raise UsageError("GITHUB_EVENT_PATH has no issue", hint="this runs in a workflow, on `issues`")
     return dict(issue)
 
 

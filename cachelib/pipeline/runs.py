@@ -58,7 +58,7 @@ def schedule(ws: Workspace) -> Report:
     allowed = asked.publish and not ws.env.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
     publish = allowed and bool(jobs or remember)
     said = {"jobs": str(len(jobs)), "digest": digest, "folder": str(plan_folder(ws, ""))}
-    said |= {"publish": str(publish).lower(), "site": str(publish and asked.site).lower()}
+    said |= {"publish": str(publish).lower(), "site": str(publish and asked.site and _on_default_branch(ws)).lower()}
     actions.set_outputs(ws.env, actions.matrix(jobs) | said)
     builds = sum(len(made.of(Action.BUILD)) for made in kept)
     why = "" if allowed else "; a pull request publishes nothing" if asked.publish else "; it is asked to publish nothing"
@@ -72,13 +72,9 @@ def again(ws: Workspace) -> Report:
     found = re.fullmatch(r"[^/]+/[^/]+/(\.github/workflows/[^@]+)@(.+)", env.get("GITHUB_WORKFLOW_REF", ""))
     if found is None:
         raise UsageError("this is no run of GitHub Actions", hint="run `inv plan` and `inv work` again instead")
-    inputs: dict[str, str] = {}
-    try:
-        with open(env.get("GITHUB_EVENT_PATH", ""), encoding="utf-8") as file:  # noqa: PTH123 - the path may be empty
-            given = json.load(file).get("inputs") or {}
-            inputs = {str(key): str(value) for key, value in given.items() if value is not None}
-    except (OSError, ValueError, AttributeError):
-        pass  # a run by schedule has none
+    given = actions.event(env).get("inputs")
+    given = given if isinstance(given, dict) else {}  # a run by schedule has none
+    inputs = {str(key): str(value) for key, value in given.items() if value is not None}
     workflow = PurePosixPath(found[1]).name
     open_run(env, ws.progress.say).dispatch(workflow, found[2], inputs)
     return Report(lines=(f"again: {workflow} is started once more, as there is work left",))
@@ -91,6 +87,13 @@ def keep_alive(ws: Workspace) -> Report:
     for workflow in enabled:
         run.enable(workflow)
     return Report(lines=tuple(f"  alive    {workflow.path} (was {workflow.state})" for workflow in enabled))
+
+
+def _on_default_branch(ws: Workspace) -> bool:
+    """Whether this run is of the branch whose site is shown: GitHub lets no other deploy, where nobody said so."""
+    repository = actions.event(ws.env).get("repository")
+    branch = repository.get("default_branch") if isinstance(repository, dict) else None
+    return not branch or ws.env.get("GITHUB_REF", "") == f"refs/heads/{branch}"
 
 
 def _digests(text: str) -> dict[str, str]:

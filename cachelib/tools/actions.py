@@ -6,11 +6,21 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cachelib.model.text import printable
 
 #: A summary of more bytes is thrown away whole by GitHub.
 SUMMARY_LIMIT = 1024 * 1024
+
+
+def event(env: Mapping[str, str]) -> dict[str, Any]:
+    """What started this run, as GitHub tells it; nothing where it can't be read."""
+    try:
+        found = json.loads(Path(env["GITHUB_EVENT_PATH"]).read_bytes())
+    except (LookupError, OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def set_outputs(env: Mapping[str, str], values: Mapping[str, str]) -> None:

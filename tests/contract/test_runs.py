@@ -111,6 +111,14 @@ def test_who_publishes(hub: Hub, event: str, inputs: str, publish: str, site: st
     assert (hub.outputs()["publish"], hub.outputs()["site"]) == (publish, site)
 
 
+@pytest.mark.parametrize(("ref", "site"), [("refs/heads/trunk", "true"), ("refs/heads/try", "false"), ("refs/tags/v1", "false")])
+def test_another_branch_publishes_but_shows_no_site(hub: Hub, ref: str, site: str) -> None:
+    event = hub.folder / "event.json"
+    event.write_text(json.dumps({"repository": {"default_branch": "trunk"}}))
+    pipeline.schedule(hub.ws(PLAN_OUTPUTS=json.dumps({"digest_1": hub.hand_on(1)}), GITHUB_REF=ref, GITHUB_EVENT_PATH=str(event)))
+    assert (hub.outputs()["publish"], hub.outputs()["site"]) == ("true", site)
+
+
 def test_with_nothing_to_build_only_what_is_new_is_remembered(hub: Hub) -> None:
     for remember, publish in ((False, "false"), (True, "true")):
         outputs = json.dumps({"digest_1": hub.hand_on(1, jobs=0, remember=remember)})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import yaml
+
 from cachelib import pipeline
 from tests.support.actions.records import RunResult
 from tests.support.actions.settings import StepInfo
@@ -99,3 +101,30 @@ def test_fifteen_lines_in_a_repository_of_ones_own(workspace: pipeline.Workspace
     run = harness.run(".github/workflows/cache.yml", event="workflow_dispatch")
     assert place.published() == WHOLE, log(run)
     assert run.dispatches == ()
+
+
+def test_a_run_that_is_cancelled_between_any_two_jobs_costs_nothing(template: Place) -> None:
+    """Cancelled at the beginning of one job after the other, the cache is as before or whole; the run after that ends it."""
+    path = template.harness.settings.repo.folder / "cache.yaml"
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data["stacks"]["examples"]["specs"] = ["almanac-data"]
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    reached: list[str] = []
+    for at, there in (("plan", set()), ("schedule", set()), ("build", set()), ("publish", set()), ("site", {"almanac-data"})):
+
+        def cancel(job: str, step: StepInfo, at: str = at) -> None:
+            if job.startswith(at):
+                reached.append(at)
+                template.harness.cancel()
+
+        template.harness.settings.before_step = cancel
+        run = template.harness.run(BUILD_CACHE, event="workflow_dispatch")
+        assert run.conclusion == "cancelled", log(run)
+        assert reached[-1] == at
+        assert template.published() == there, log(run)
+        assert run.deployments == ()
+    template.harness.settings.before_step = None
+    run = template.harness.run(BUILD_CACHE, event="workflow_dispatch", inputs={"rebuild": True})
+    assert run.conclusion == "success", log(run)
+    assert template.published() == {"almanac-data"}
+    assert len(run.deployments) == 1
