@@ -187,9 +187,12 @@ class _Worker:
         waiting, told, since = needed - self.taken.keys(), False, time.monotonic()
         while waiting:
             for name in sorted(waiting):
+                job = self.plan.job(self.plan.worker_of(name))
                 try:
                     found = take_part(self.parts, name, self.mirror, self.lock, parts[name])
-                    lost = self.parts.lost(name, self.plan.job(self.plan.worker_of(name))) if found is None else ""
+                    if self.again and found is not None and found.not_built() and self.parts.outdated(name, job):
+                        continue
+                    lost = self.parts.lost(name, job) if found is None else ""
                 except RegistryError as error:
                     # GitHub can't be asked just now; the part may come all the same.
                     self.ws.progress.say(f"WARNING: {name} can't be looked for: {error.message}")

@@ -28,6 +28,9 @@ class Parts(Protocol):
     def lost(self, name: str, job: str, /) -> str:
         """Why a part that isn't there, and that a job was to hand on, will never come; nothing as long as it may."""
 
+    def outdated(self, name: str, job: str, /) -> bool:
+        """Whether the job that handed a part on is at it again: what it made before is then forgotten, and asked for anew."""
+
     @property
     def interval(self) -> float:
         """Seconds from one look for a part to the next."""
@@ -53,6 +56,14 @@ class PartFolder:
     def lost(self, _name: str, _job: str, /) -> str:
         """Why a part that isn't there will never come; nothing as long as it may. A folder can't tell."""
         return ""
+
+    def outdated(self, _name: str, _job: str, /) -> bool:
+        """Whether the job that handed a part on is at it again. A folder can't tell."""
+        return False
+
+    def forget(self, name: str) -> None:
+        """Delete a part."""
+        shutil.rmtree(self._root / name, ignore_errors=True)
 
     @property
     def interval(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from cachelib.tools.github_run import GitHubRun
+from cachelib.tools.github_run import GitHubRun, Job
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.parts import MOST_BYTES, MOST_FILES, PartFolder
 from cachelib.tools.unzip import unpack
@@ -50,8 +50,7 @@ class RunParts:
         self._asked[name] = asked = self._asked.get(name, 0) + 1
         if asked % _JOBS:
             return ""
-        # Where another workflow calls ours, the name of its job stands before that of ours.
-        found = next((one for one in self._run.jobs() if one.name == job or one.name.endswith(f" / {job}")), None)
+        found = self._job(job)
         if found is None:
             return ""
         if found.status == "completed":
@@ -60,6 +59,18 @@ class RunParts:
         if found.status != "in_progress" and asked >= _QUEUED:
             return f"the job that is to build it still waits for a runner: {found.name}"
         return ""
+
+    def outdated(self, name: str, job: str, /) -> bool:
+        """Whether the job that handed a part on is at it again: what it made before is then forgotten, and asked for anew."""
+        found = self._job(job)
+        if found is None or found.status == "completed":
+            return False
+        self._folder.forget(name)
+        return True
+
+    def _job(self, name: str) -> Job | None:
+        # Where another workflow calls ours, the name of its job stands before that of ours.
+        return next((one for one in self._run.jobs() if one.name == name or one.name.endswith(f" / {name}")), None)
 
     @property
     def interval(self) -> float:

@@ -106,6 +106,21 @@ def test_a_job_that_ended_hands_on_nothing_more(run: Run) -> None:
     assert {parts.lost(PART, JOB) for _ in range(3)} == {""}
 
 
+def test_what_a_job_handed_on_before_it_is_run_again_is_outdated(run: Run) -> None:
+    run.upload()
+    parts = run.parts()
+    assert parts.find(PART) is not None
+    run.job("completed", "failure")
+    assert not parts.outdated(PART, JOB)
+    run.job("in_progress")
+    assert parts.outdated(PART, JOB)
+    # What it hands on now is fetched anew.
+    run.upload(spec="newer")
+    found = parts.find(PART)
+    assert found is not None
+    assert "newer" in {name.name for name in found.names()}
+
+
 def test_a_job_that_waits_for_a_runner_is_not_waited_for_for_ever(run: Run) -> None:
     parts = run.parts()
     run.job("queued")
