@@ -44,6 +44,15 @@ def test_the_template_from_nothing_to_a_cache_and_a_site(template: Place) -> Non
     assert "https://github.com/spack/spack-packages/issues/new?title=" in run.jobs["publish"].summary
     assert "section Worker 1" in run.jobs["plan (ubuntu-24.04)"].summary
 
+    # `Re-run failed jobs`: what failed is tried again, what was built is not, and all of it is handed on once more.
+    red = next(name for name in workers(run) if run.jobs[name].conclusion == "failure")
+    twice = template.harness.rerun_failed(run)
+    assert [name for name, job in twice.jobs.items() if job.attempt == 2 and "build (" in name] == [red], log(twice)
+    assert twice.jobs[red].log.count("FAILED   broken-clock") == 1
+    assert twice.jobs[red].log.count("  built ") == run.jobs[red].log.count("  built ")
+    assert "(2 times, last in phase install)" in twice.jobs["publish"].log, log(twice)
+    assert template.published() == WHOLE
+
     # Again, with nothing changed: nothing is concretized or built, and hardly anything asked. What failed is not tried each night.
     before = template.registry.requests()
     again = template.harness.run(BUILD_CACHE, event="schedule")
