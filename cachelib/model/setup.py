@@ -11,7 +11,7 @@ from cachelib.model.errors import UsageError
 from cachelib.model.oci import parse_location
 
 _SCHEMES = ("https", "http", "file", "s3", "gs")
-# RFC 3986 without `$`, which Spack would take for a variable, and without the user and password that `@` may end.
+# RFC 3986 without `$`, which Spack would take for a variable.
 _URL = re.compile(r"[A-Za-z0-9._~:/?#&'()*+,;=%-]+")
 # A git ref: no option can be smuggled in as one.
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
@@ -30,10 +30,12 @@ def _mirror(text: str) -> str:
     scheme = text.partition("://")[0]
     if scheme in ("oci", "oci+http"):
         return str(parse_location(text, folder=Path("/")))
+    if "@" in text:
+        raise UsageError("the address of a mirror holds no user and no password", hint="`spack mirror set` names the variables that do")
     if scheme not in _SCHEMES or not _URL.fullmatch(text) or not urlsplit(text).path.strip("/") + urlsplit(text).netloc:
         raise UsageError(
             f"{text!r} is no mirror that Spack reads",
-            hint="write oci://HOST/NAME, such as oci://ghcr.io/OWNER/REPO/v1.1, or https://... or file:///...; no user, no password",
+            hint="write oci://HOST/NAME, such as oci://ghcr.io/OWNER/REPO/v1.1, or https://... or file:///...",
         )
     return text
 

@@ -28,7 +28,7 @@ WORKFLOW = ".github/workflows/w.yml"
 #: What the guide's job installs, and here: a library is there to be found, and a program that runs is the proof.
 INSTALL = "spack install --use-buildcache auto hdf5"
 USE = """|
-          spack repo add recipes/examples
+          spack repo add spack_repo/examples
           spack install --use-buildcache only sundial
           "$(spack location -i sundial)/bin/sundial" 52 172
           . "$SPACK_ROOT/share/spack/setup-env.sh"
@@ -38,6 +38,7 @@ USE = """|
           spack install --use-buildcache only
           sundial 52 172
           if test -e ~/.spack; then echo "somebody wrote to ~/.spack"; exit 1; fi
+          if test -n "$pythonLocation"; then echo "somebody took the job's python"; exit 1; fi
         env:
           SSL_CERT_FILE: AUTHORITY"""
 #: What an input may hold that wants to be run, to end its line, to be evaluated, or to command the runner.
@@ -112,7 +113,7 @@ def test_a_workflow_installs_from_a_cache(project: Path, published: str, certifi
     folder = repository(tmp_path / "repo", changed(guide("Test"), {"oci://ghcr.io/OWNER/REPO/v1.1": published, INSTALL: use}))
     for path in (EXAMPLES / "spack_repo/examples").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
-            copy = folder / "recipes/examples" / path.relative_to(EXAMPLES / "spack_repo/examples")
+            copy = folder / "spack_repo/examples" / path.relative_to(EXAMPLES / "spack_repo/examples")
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
     run = make_harness(track(folder), tmp_path, actions={OURS: project}).run(WORKFLOW)
