@@ -24,7 +24,8 @@ PLAN = "folder of the plan (default: var/plan)"
 PARTS = "folder in which workers find what others built (default: var/parts)"
 GITHUB = "plan and parts are artifacts of the GitHub run that this is a job of"
 DIGEST = "the sha256 that the plan must have, as the job that made it told"
-TO = "oci://HOST/NAME or oci-layout:DIR instead of cache.yaml's registry; image names are appended"
+TO = "oci://HOST/NAME or oci-layout:DIR (default: $CACHE_REGISTRY, or cache.yaml's registry); image names are appended"
+INPUTS = "the requests are the inputs of the workflow ($WORKFLOW_INPUTS)"
 
 
 def trouble(json: str, task: str, error: CacheError) -> str:
@@ -50,7 +51,8 @@ def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
         except CacheError as error:
             raise Exit(error_text(error) + trouble(json, function.__name__, error), code=error.exit_code) from None
         except OSError as error:
-            raise Exit(f"error: {error}\n  hint: is the disk full, or a folder not yours?", code=1) from None
+            told = CacheError(str(error), hint="is the disk full, or a folder not yours?")
+            raise Exit(error_text(told), code=told.exit_code) from None
         except KeyboardInterrupt:
             raise Exit("interrupted; what was finished is kept, run the same command again to go on", code=130) from None
         if report is not None:
@@ -76,6 +78,31 @@ def install(_: Context, config: str = "", stack: str = "", spack: str = "") -> R
 
 
 @task(
+    iterable=["cache"],
+    help={
+        "cache": "mirror to install from, such as oci://ghcr.io/OWNER/REPO/v1.1; may be repeated",
+        "spack_version": "tag, branch or commit of Spack (default: the pinned one)",
+        "packages_version": "tag, branch or commit of Spack's packages (default: the pinned one)",
+        "path": "folder that takes Spack and all that it makes (default: var/setup of this project; on GitHub $RUNNER_TEMP/spack)",
+        "config": "the settings file whose first stack pins Spack (default: that of this project)",
+        "inputs": "all of these but the settings file are the inputs of the workflow ($WORKFLOW_INPUTS)",
+    },
+)
+@reporting
+def setup(
+    _: Context,
+    cache: list[str],
+    spack_version: str = "",
+    packages_version: str = "",
+    path: str = "",
+    config: str = "",
+    inputs: bool = False,
+) -> Report:
+    """Set a stock Spack up that installs from a cache, apart from the Spack that you have; on GitHub, for the steps that follow."""
+    return pipeline.setup(cache, spack_version, packages_version, path, config, inputs=inputs)
+
+
+@task(
     iterable=["spec"],
     help={
         "spec": "what to build, as after `spack install`; may be repeated (default: the stack's specs)",
@@ -87,7 +114,7 @@ def install(_: Context, config: str = "", stack: str = "", spack: str = "") -> R
         "out": "folder that takes plan.json and the concretized environments (default: var/plan)",
         "rebuild": "build the requests again, though they are in the cache",
         "retry": "try what failed lately again, too",
-        "inputs": "the requests are the inputs of the workflow ($WORKFLOW_INPUTS)",
+        "inputs": INPUTS,
         "runner": "plan the stacks that this kind of runner builds, for it",
         "number": "which of the run's plans this is (default: the only one)",
         "simulate": "print how long it takes on other numbers of runners (or on --workers), and laid out in other ways; write nothing",
@@ -144,6 +171,7 @@ def schedule(_: Context, config: str = "") -> Report:
         "jobs": "processes per package (default: the cores, shared out)",
         "packages": "packages that are built at once (default: half the cores, at most 4)",
         "dry_run": "concretize and print what would be built, build nothing",
+        "inputs": INPUTS,
     },
 )
 @reporting
@@ -156,9 +184,10 @@ def build(
     jobs: int = 0,
     packages: int = 0,
     dry_run: bool = False,
+    inputs: bool = False,
 ) -> Report:
     """Build specs with real Spack into the local mirror; a failing one never costs the others."""
-    return pipeline.build(pipeline.open_workspace(config), spec, stack, spack, jobs, packages, dry_run=dry_run)
+    return pipeline.build(pipeline.open_workspace(config), spec, stack, spack, jobs, packages, dry_run=dry_run, inputs=inputs)
 
 
 @task(

@@ -27,20 +27,23 @@ class RunInputs:
     site: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupInputs:
+    """What a Spack is set up with; empty means: as cache.yaml pins it, and where it is usual."""
+
+    caches: tuple[str, ...] = ()
+    spack_version: str = ""
+    packages_version: str = ""
+    path: str = ""
+
+
 def parse_inputs(text: str) -> RunInputs:
     """Read the JSON of a workflow's `inputs`; raise UsageError naming the input that can't be meant.
 
     Runs without inputs (a schedule) have none: GitHub then writes null or an empty object.
     """
-    try:
-        data = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        raise UsageError("the workflow's inputs are no JSON", hint="pass `WORKFLOW_INPUTS: ${{ toJSON(inputs) }}`") from None
-    if data is None:
-        data = {}
-    if not isinstance(data, dict):
-        raise UsageError("the workflow's inputs are no JSON object", hint="pass `WORKFLOW_INPUTS: ${{ toJSON(inputs) }}`")
-    specs = tuple(line.strip() for line in _text(data, "specs").splitlines() if line.strip())
+    data = _read(text)
+    specs = _lines(data, "specs") + _lines(data, "spec")
     specs = tuple(with_choices(spec, _text(data, "compiler").strip(), _text(data, "target").strip()) for spec in specs)
     if len(specs) > MOST_SPECS:
         raise UsageError(f"the input `specs` has {len(specs)} lines", hint=f"at most {MOST_SPECS}; a stack of cache.yaml takes more")
@@ -51,9 +54,34 @@ def parse_inputs(text: str) -> RunInputs:
     )  # fmt: skip
 
 
+def parse_setup(text: str) -> SetupInputs:
+    """Read the same JSON, of the inputs of the action `setup`."""
+    data = _read(text)
+    return SetupInputs(
+        caches=_lines(data, "cache"), spack_version=_text(data, "spack-version").strip(),
+        packages_version=_text(data, "packages-version").strip(), path=_text(data, "path"),
+    )  # fmt: skip
+
+
 def with_choices(spec: str, compiler: str, target: str) -> str:
     """A spec with a compiler and a target that were chosen beside it."""
     return " ".join([spec, *([f"%{compiler}"] if compiler else []), *([f"target={target}"] if target else [])])
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        raise UsageError("the workflow's inputs are no JSON", hint="pass `WORKFLOW_INPUTS: ${{ toJSON(inputs) }}`") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise UsageError("the workflow's inputs are no JSON object", hint="pass `WORKFLOW_INPUTS: ${{ toJSON(inputs) }}`")
+    return data
+
+
+def _lines(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in _text(data, name).splitlines() if line.strip())
 
 
 def _text(data: Mapping[str, Any], name: str) -> str:
@@ -62,7 +90,9 @@ def _text(data: Mapping[str, Any], name: str) -> str:
         return ""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise UsageError(f"the input `{name}` is {value!r}", hint="it is a text")
-    if len(str(value)) > LONGEST * (MOST_SPECS if name == "specs" else 1) or any(len(line) > LONGEST for line in str(value).splitlines()):
+    if len(str(value)) > LONGEST * (MOST_SPECS if name in ("specs", "spec") else 1) or any(
+        len(line) > LONGEST for line in str(value).splitlines()
+    ):
         raise UsageError(f"the input `{name}` is too long", hint=f"a line has at most {LONGEST} characters")
     return str(value)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cachelib.pipeline.requests import answer, request
     from cachelib.pipeline.road import cache, demo
     from cachelib.pipeline.runs import again, keep_alive, schedule
+    from cachelib.pipeline.setting_up import setup
     from cachelib.pipeline.settings import config, docs
     from cachelib.pipeline.site import render, serve
     from cachelib.pipeline.verifying import verify
@@ -53,6 +54,7 @@ __all__ = [
     "request",
     "schedule",
     "serve",
+    "setup",
     "verify",
     "work",
     "write_report",
@@ -62,8 +64,8 @@ _MODULES = {
     "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road",
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
     "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
-    "push": "publishing", "render": "site", "request": "requests", "schedule": "runs", "serve": "site", "verify": "verifying",
-    "work": "working",
+    "push": "publishing", "render": "site", "request": "requests", "schedule": "runs", "serve": "site", "setup": "setting_up",
+    "verify": "verifying", "work": "working",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from cachelib.model.config import Stack
 from cachelib.model.errors import BuildError, CacheError
+from cachelib.model.inputs import parse_inputs
 from cachelib.model.oci import Location, RegistryLocation
 from cachelib.model.outcome import BuildOutcome, Failed, Rejected, Reused
 from cachelib.model.record import Origin
@@ -22,7 +23,7 @@ from cachelib.steps import build_reports, building, reports
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reports import Report
 from cachelib.steps.targets import choose_target
-from cachelib.tools import git
+from cachelib.tools import actions, git
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.registry import RegistryRepository
 from cachelib.tools.spack import Spack
@@ -37,11 +38,17 @@ def build(
     packages: int = 0,
     *,
     dry_run: bool = False,
+    inputs: bool = False,
 ) -> Report:
-    """Build requests (the stack's own where none are given) into the mirror; go on past failures."""
+    """Build requests (the stack's own where none are given) into the mirror; go on past failures. With `inputs`, those of the workflow."""
+    if inputs:
+        asked = parse_inputs(ws.env.get("WORKFLOW_INPUTS", ""))
+        specs, stack_name = asked.specs, asked.stack
     if dry_run:
         return plan_build(ws, specs, stack_name, spack_root)
-    return build_reports.build_report(run_build(ws, specs, stack_name, spack_root, jobs, packages))
+    result = run_build(ws, specs, stack_name, spack_root, jobs, packages)
+    actions.set_outputs(ws.env, {"mirror": result.mirror})
+    return build_reports.build_report(result)
 
 
 def plan_build(ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "") -> Report:

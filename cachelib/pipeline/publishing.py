@@ -12,6 +12,7 @@ from cachelib.model.ports import Repository
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import bases, indexing, pushing, registry_reports, reports, staleness
 from cachelib.steps.reports import Report
+from cachelib.tools import actions
 
 
 def push(ws: Workspace, to: str = "", *, force: bool = False, dry_run: bool = False, jobs: int = JOBS) -> Report:
@@ -20,9 +21,13 @@ def push(ws: Workspace, to: str = "", *, force: bool = False, dry_run: bool = Fa
     found = [(image, stack) for image, (_, stack) in ws.images().items() if ws.mirror(image).names()]
     if not found:
         raise MirrorError(f"there is nothing to push: {ws.var / 'mirror'} holds no entries", hint="run `inv build` first")
-    return reports.join(
+    done = reports.join(
         [reports.attempt(partial(_push, ws, image, stack, ws.location(to).child(image), force, dry_run, jobs)) for image, stack in found]
     )
+    if not dry_run:
+        items = [item for data in done.data if data["step"] == "push" for item in data["items"]]
+        actions.set_outputs(ws.env, {"pushed": str(sum(item["outcome"] == "pushed" for item in items))})
+    return done
 
 
 def index(ws: Workspace, to: str = "", *, full: bool = False, jobs: int = JOBS) -> Report:

@@ -70,10 +70,10 @@ class Workspace:
         return parse_location(to or self.registry(), folder=Path.cwd() if to else self.folder)
 
     def registry(self) -> str:
-        """Where the cache is kept: as in cache.yaml; else, on GitHub, what belongs to the repository; else a directory."""
+        """Where the cache is: as CACHE_REGISTRY says, or cache.yaml; else, on GitHub, what belongs to the repository; else a directory."""
         repository = self.env.get("GITHUB_REPOSITORY", "")
         own = f"oci://ghcr.io/{repository.lower()}" if repository and self.env.get("GITHUB_ACTIONS") == "true" else ""
-        return self.settings.registry or own or "oci-layout:var/registry"
+        return self.env.get("CACHE_REGISTRY", "") or self.settings.registry or own or "oci-layout:var/registry"
 
     def repository(self, location: Location, *, own: bool = True) -> Repository:
         """The repository at a location, with the credentials that are found for it.

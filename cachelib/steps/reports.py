@@ -53,8 +53,9 @@ def error_report(error: CacheError) -> Report:
 
 
 def error_text(error: CacheError) -> str:
-    """An error as a person reads it: what, and what to do."""
-    return f"error: {error.message}" + (f"\n  hint: {error.hint}" if error.hint else "")
+    """An error as a person reads it: what, and what to do. What it quotes can't give a CI command."""
+    text = f"error: {error.message}" + (f"\n  hint: {error.hint}" if error.hint else "")
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def some(lines: list[str]) -> list[str]:

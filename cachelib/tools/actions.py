@@ -1,4 +1,4 @@
-"""What a step tells GitHub Actions: outputs and summaries, by the files that it names (GitHub docs, Workflow commands)."""
+"""What a step tells GitHub Actions: outputs, environment and summaries, by the files that it names (GitHub docs, Workflow commands)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,25 @@ def event(env: Mapping[str, str]) -> dict[str, Any]:
 
 def set_outputs(env: Mapping[str, str], values: Mapping[str, str]) -> None:
     """Set outputs of the step that runs this; elsewhere nothing happens. No value can end its own block and set another."""
-    if not (path := env.get("GITHUB_OUTPUT", "")):
+    _set(env.get("GITHUB_OUTPUT", ""), values)
+
+
+def set_variables(env: Mapping[str, str], values: Mapping[str, str]) -> None:
+    """Set environment variables of the steps that follow in the job; elsewhere nothing happens."""
+    _set(env.get("GITHUB_ENV", ""), values)
+
+
+def add_to_path(env: Mapping[str, str], folder: Path) -> None:
+    """Put a folder before all others on PATH, for the steps that follow; elsewhere nothing happens. Raise ValueError for two lines."""
+    if len(str(folder).splitlines()) != 1:
+        raise ValueError(f"{str(folder)!r} would be several folders")
+    if path := env.get("GITHUB_PATH", ""):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(f"{folder}\n")
+
+
+def _set(path: str, values: Mapping[str, str]) -> None:
+    if not path:
         return
     with Path(path).open("a", encoding="utf-8") as file:
         for name, value in values.items():

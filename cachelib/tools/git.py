@@ -52,6 +52,18 @@ def _fetch(url: str, version: str, commit: str, partial: Path, env: Mapping[str,
     _must(_git(env, partial, "checkout", "--quiet", "--detach", "--force", commit), url)
 
 
+def resolve(url: str, version: str, env: Mapping[str, str]) -> str:
+    """The commit that a tag or branch of `url` is now, a tag before a branch; raise InstallError where there is none."""
+    names = [f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}"]
+    done = _git(env, Path("/"), "ls-remote", url, *names)
+    _must(done, url)
+    found = {name: commit for commit, _, name in (line.partition("\t") for line in done.lines)}
+    for name in names:
+        if name in found:
+            return found[name]
+    raise InstallError(f"{url} has no tag and no branch {version!r}", hint="a commit's 40 hex digits are taken too")
+
+
 def head(folder: Path, env: Mapping[str, str]) -> str:
     """The commit that is checked out, or nothing where the folder is no git checkout."""
     found = _git(env, folder, "rev-parse", "HEAD")

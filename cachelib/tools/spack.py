@@ -79,11 +79,11 @@ class Spack:
         }
         if new_enough_for_installer:
             config["installer"] = "old"  # whose output is read here; the other one is experimental
-        for name, section in (
-            ("config", config),
-            ("repos", dict(repos)),
-            ("bootstrap", {"enable": False}),
-        ):
+        self.write_settings({"config": config, "repos": dict(repos), "bootstrap": {"enable": False}})
+
+    def write_settings(self, sections: Mapping[str, Any]) -> None:
+        """Write sections of the configuration, each as its file; what is as it should be is left alone."""
+        for name, section in sections.items():
             text = yaml.safe_dump({name: section}, sort_keys=False)
             path = self._folders.config / f"{name}.yaml"
             if not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -81,3 +81,17 @@ def test_a_hooks_variables_do_not_lead_astray(upstream: tuple[str, list[str]], t
     )
     assert git.head(tmp_path / "mine", ENV) in ("", "HEAD")
     assert (tmp_path / "out/file").read_text() == "1"
+
+
+def test_a_tag_or_a_branch_is_a_commit(upstream: tuple[str, list[str]], tmp_path: Path) -> None:
+    url, commits = upstream
+    folder = tmp_path / "upstream"
+    subprocess.run(["git", "tag", "-a", "-m", "told", "v0", commits[0]], cwd=folder, env=ENV, check=True)
+    subprocess.run(["git", "branch", "v1", commits[2]], cwd=folder, env=ENV, check=True)
+    assert git.resolve(url, "v1", ENV) == commits[1], "a branch came before the tag"
+    assert git.resolve(url, "v0", ENV) == commits[0], "the tag's own object is no commit"
+    assert git.resolve(url, "main", ENV) == commits[2]
+    with pytest.raises(InstallError, match="has no tag and no branch 'v2'"):
+        git.resolve(url, "v2", ENV)
+    with pytest.raises(InstallError, match="could not be fetched"):
+        git.resolve((tmp_path / "none").as_uri(), "v1", ENV)

@@ -192,9 +192,19 @@ def test_an_output_can_not_set_another(tmp_path: Path, value: str) -> None:
     assert found == {"one": value, "two": "2"}
 
 
+def test_a_folder_of_path_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "path"
+    actions.add_to_path({"GITHUB_PATH": str(path)}, Path("/opt/spack/bin"))
+    with pytest.raises(ValueError, match="several"):
+        actions.add_to_path({"GITHUB_PATH": str(path)}, Path("/opt\n/evil"))
+    assert path.read_text() == "/opt/spack/bin\n"
+
+
 def test_elsewhere_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     actions.set_outputs({}, {"one": "1"})
+    actions.set_variables({}, {"ONE": "1"})
+    actions.add_to_path({}, tmp_path)
     actions.add_summary({}, "text")
     assert list(tmp_path.iterdir()) == []
 

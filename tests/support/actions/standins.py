@@ -133,7 +133,10 @@ def _git(folder: Path, *arguments: str) -> None:
 
 def setup_python(action: Action) -> None:
     """The python that the tests run with, under all names that it has."""
-    action.accept("python-version", "python-version-file", "cache", "cache-dependency-path", "architecture", "check-latest", "token")
+    action.accept(
+        "python-version", "python-version-file", "cache", "cache-dependency-path", "architecture", "check-latest", "token",
+        update_environment="true",
+    )  # fmt: skip
     wanted, python = action.inputs["python-version"], action.shared.settings.python
     done = subprocess.run([python, "-c", "import platform; print(platform.python_version())"], capture_output=True, text=True, check=True)
     version = done.stdout.strip()
@@ -146,8 +149,9 @@ def setup_python(action: Action) -> None:
         _script(folder / name, command)
     for name in ("pip", "pip3"):
         _script(folder / name, f'"{python}" -m pip')
-    action.add_path(folder)
-    action.set_env("pythonLocation", str(folder))
+    if action.inputs["update-environment"] == "true":
+        action.add_path(folder)
+        action.set_env("pythonLocation", str(folder))
     action.outputs |= {"python-version": version, "python-path": str(folder / "python"), "cache-hit": "false"}
     action.say(f"Successfully set up CPython ({version}), that of {sys.prefix}")
 
