@@ -19,8 +19,13 @@ from tests.e2e.conftest import EXAMPLES, PROJECT
 from tests.support.actions.records import RunResult
 from tests.support.certificates import Certificates
 from tests.support.docker_registry import Server, running
-from tests.support.hub import jobs, log, make_harness, this_project, track
+from tests.support.hub import log, make_harness, this_project, track
 from tests.support.quiet import QuietProgress
+
+
+def jobs(run: RunResult) -> dict[str, str]:
+    return {name: job.conclusion for name, job in run.jobs.items()}
+
 
 GUIDE = PROJECT / "docs/how-to/use-the-actions.md"
 OURS = "spack-cache/spack-cache"
