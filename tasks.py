@@ -24,6 +24,8 @@ PLAN = "folder of the plan (default: var/plan)"
 PARTS = "folder in which workers find what others built (default: var/parts)"
 GITHUB = "plan and parts are artifacts of the GitHub run that this is a job of"
 DIGEST = "the sha256 that the plan must have, as the job that made it told"
+HASH = "the beginning of a DAG hash (7 characters and more), or the name of a package of which one build fails"
+IMAGE = "look into this image alone"
 TO = "oci://HOST/NAME or oci-layout:DIR instead of cache.yaml's registry; image names are appended"
 
 
@@ -304,6 +306,29 @@ def pull(
 ) -> Report:
     """Pull the registry back into a mirror, byte for byte: for clusters without internet."""
     return pipeline.pull(pipeline.open_workspace(config), spec, to, out, image, closure=closure, dry_run=dry_run, jobs=jobs)
+
+
+@task(
+    help={
+        "hash": HASH,
+        "config": CONFIG,
+        "to": TO,
+        "image": IMAGE,
+        "out": "folder that takes the spec, the log and a configuration of Spack (default: var/reproduce/HASH)",
+        "json": JSON,
+    }
+)
+@reporting
+def reproduce(_: Context, hash: str, config: str = "", to: str = "", image: str = "", out: str = "", json: str = "") -> Report:  # noqa: A002
+    """Tell how to do a build that failed (or one that is published) again on one's own machine, with its spec and its log."""
+    return pipeline.reproduce(pipeline.open_workspace(config), hash, to, image, out)
+
+
+@task(help={"hash": HASH, "config": CONFIG, "to": TO, "image": IMAGE})
+@reporting
+def log(_: Context, hash: str, config: str = "", to: str = "", image: str = "") -> Report:  # noqa: A002
+    """Print the whole log of a build that failed."""
+    return pipeline.log(pipeline.open_workspace(config), hash, to, image)
 
 
 @task(

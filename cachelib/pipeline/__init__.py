@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cachelib.pipeline.publishing import index, push
     from cachelib.pipeline.pulling import pull
     from cachelib.pipeline.releasing import publish
+    from cachelib.pipeline.reproducing import log, reproduce
     from cachelib.pipeline.requests import answer, request
     from cachelib.pipeline.road import cache, demo
     from cachelib.pipeline.runs import again, keep_alive, schedule
@@ -41,6 +42,7 @@ __all__ = [
     "index",
     "install",
     "keep_alive",
+    "log",
     "open_workspace",
     "plan",
     "plan_runners",
@@ -50,6 +52,7 @@ __all__ = [
     "pull",
     "push",
     "render",
+    "reproduce",
     "request",
     "schedule",
     "serve",
@@ -61,9 +64,9 @@ __all__ = [
 _MODULES = {
     "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road",
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
-    "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
-    "push": "publishing", "render": "site", "request": "requests", "schedule": "runs", "serve": "site", "verify": "verifying",
-    "work": "working",
+    "log": "reproducing", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
+    "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "site",
+    "verify": "verifying", "work": "working",
 }  # fmt: skip
 
 
