@@ -24,6 +24,7 @@ from cachelib.model.outcome import Built, Failed
 from cachelib.model.record import Origin, Record
 from cachelib.model.spec import parse_spec
 from cachelib.steps import remembering, reproducing
+from cachelib.steps.artifacts import described
 from cachelib.tools.layout import LayoutRepository
 from cachelib.tools.mirror import DiskMirror
 from tests.support.mirrors import add_entry, make_node
@@ -266,7 +267,7 @@ def rewrite(ws: pipeline.Workspace, change: Mapping[str, Any]) -> None:
     body = {**known.json(), **change}
     data = gzip.compress(json.dumps({"meta": {"failures": "1.0"}, "failures": [body]}).encode(), mtime=0)
     layers = remembering._layers(held, remembering.FAILURES_TAG, remembering.FAILURES_TYPE)
-    book = remembering.described(remembering.BOOK_TYPE, data)
+    book = described(remembering.BOOK_TYPE, data)
     others = [layer for layer in layers if layer.media_type != remembering.BOOK_TYPE]
     remembering._write(held, remembering.FAILURES_TAG, remembering.FAILURES_TYPE, [book, *others], {book.digest: data})
 

@@ -58,5 +58,5 @@ def test_a_published_build_is_built_again_and_a_failed_one_fails_again(workspace
     assert "Error: ProcessError: Command exited with status 1" in said
     assert WHY in said.replace("\n           ", "")
     # In the log of Spack, too, it is the same line that is wrong.
-    log = next((tmp_path / "again/cache/stage").glob(f"*/spack-stage-broken-clock-0.1-{h}/spack-build-out.txt"))
+    log = next((tmp_path / "again/cache/stage").rglob(f"spack-stage-broken-clock-0.1-{h}/spack-build-out.txt"))
     assert WHY in log.read_text(encoding="utf-8")
