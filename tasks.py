@@ -383,6 +383,7 @@ def serve(_: Context, config: str = "", port: int = 8000, out: str = "") -> None
         "resume": "go on where an interrupted run stopped: layers that it found right are not read again",
         "repair": "mend index, catalog and lost tags",
         "mirror": "hold the local mirror against the registry too",
+        "attestations": "verify what GitHub Actions attested of the images, too (takes a token, and the package sigstore)",
         "jobs": JOBS,
         "json": JSON,
     }
@@ -397,12 +398,15 @@ def verify(
     resume: bool = False,
     repair: bool = False,
     mirror: bool = False,
+    attestations: bool = False,
     jobs: int = 16,
     json: str = "",
 ) -> Report:
     """Check every digest, spec and closure of the registry, its catalog and its index."""
     ws = pipeline.open_workspace(config)
-    return pipeline.verify(ws, to, jobs=jobs, sample=sample, seed=seed, resume=resume, repair=repair, mirror=mirror)
+    return pipeline.verify(
+        ws, to, jobs=jobs, sample=sample, seed=seed, resume=resume, repair=repair, mirror=mirror, attestations=attestations
+    )
 
 
 @task(help={"config": CONFIG, "offline": "check only what needs no network", "to": TO, "json": JSON})
