@@ -112,6 +112,8 @@ def _recipes(ws: Workspace, stack: Stack, origin: Origin) -> tuple[Checkout | No
     if not url or not reproducing.is_commit(origin.revision) or not all(path.is_relative_to(root) for path in paths):
         return None, tuple(map(str, paths)), f"of which commit its own recipes were isn't known: these are the ones in {ws.folder} now"
     note = ""
-    if source and ws.source() and source != ws.source():
+    if source and url != source:
+        note = f"its recipes come from {source!r}, which is no web address: the checkout in {top} stands in for it"
+    elif source and ws.source() and source != ws.source():
         note = f"its recipes come from {source}, which is not the source of this cache ({ws.source()}): look before you run them"
     return Checkout(url=url, commit=origin.revision), tuple(str(path.relative_to(root)) for path in paths), note

@@ -128,11 +128,16 @@ def test_an_attestation_of_a_private_repository_is_named_as_such(verifier: Sigst
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{}", b"[]", b"5", b'"x"', b"\xff", b"[" * 100_000, b'{"mediaType": 5}', b'{"verificationMaterial": []}', b" " * (9 << 20)],
+    [b"", b"{}", b"[]", b"5", b'"x"', b"\xff", b"[" * 100_000, b'{"mediaType": 5}', b'{"verificationMaterial": []}'],
 )
 def test_what_is_no_bundle_at_all(verifier: SigstoreVerifier, data: bytes) -> None:
     with pytest.raises(VerifyError, match="its attestation"):
         verifier.read(data)
+
+
+def test_a_bundle_that_is_too_large_is_not_looked_into(verifier: SigstoreVerifier) -> None:
+    with pytest.raises(VerifyError, match="none has so many"):
+        verifier.read(PUBLIC + b" " * (9 << 20))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from cachelib.model.record import Origin, Record
 from cachelib.model.spec import parse_spec
 from cachelib.steps import remembering, reproducing
 from cachelib.steps.artifacts import described
+from cachelib.steps.reading import open_image
 from cachelib.tools.layout import LayoutRepository
 from cachelib.tools.mirror import DiskMirror
 from tests.support.mirrors import add_entry, make_node
@@ -212,6 +213,19 @@ def test_a_published_build_is_told_by_its_image(ws: pipeline.Workspace) -> None:
         pipeline.log(ws, BETA["hash"])
 
 
+def test_an_image_in_dockers_format_tells_it_by_its_labels(ws: pipeline.Workspace) -> None:
+    publish(ws, record=True)
+    held = repository(ws)
+    image = open_image(held, next(tag for tag in held.tags() if tag.startswith("beta-")))
+    assert image.manifest.annotations
+    config = {**image.config, "config": {"Labels": dict(image.manifest.annotations)}}
+    docker = replace(image, manifest=replace(image.manifest, annotations={}), config=config)
+    assert reproducing.published_origin(docker) == reproducing.published_origin(image) == ORIGIN
+    odd: object
+    for odd in (None, [], {"Labels": None}, {"Labels": [5]}):
+        assert reproducing.published_origin(replace(docker, config={"config": odd})) == Origin()
+
+
 def test_an_image_that_tells_nothing_takes_the_pins(ws: pipeline.Workspace) -> None:
     publish(ws, record=False)
     report = pipeline.reproduce(ws, BETA["hash"])
@@ -244,6 +258,14 @@ def test_a_log_is_text_whatever_it_says(ws: pipeline.Workspace, capsys: pytest.C
     # On disk it is what it was.
     pipeline.reproduce(ws, "beta")
     assert (ws.var / "reproduce" / BETA["hash"] / "log.txt").read_bytes() == HOSTILE
+
+
+def test_what_is_told_is_told_to_programs_too(ws: pipeline.Workspace) -> None:
+    fail(ws, BETA)
+    tasks.reproduce.body(None, hash="beta", json=str(ws.folder / "report.json"))
+    (step,) = json.loads((ws.folder / "report.json").read_text())["steps"]
+    assert (step["step"], step["hash"], step["failed"], step["log"]) == ("reproduce", BETA["hash"], True, True)
+    assert step["commands"][0] == f"cd {ws.var / 'reproduce' / BETA['hash']}"
 
 
 def test_a_failure_without_a_log(ws: pipeline.Workspace) -> None:
@@ -281,6 +303,13 @@ def test_what_stands_in_an_origin_is_no_command(ws: pipeline.Workspace) -> None:
         report = pipeline.reproduce(ws, BETA["hash"])
         assert not any("evil" in command for command in report.data[0]["commands"])
         assert f"spack.git {SPACK} " in report.text
+    # With everything else in order, too; the checkout that is here stands in.
+    subprocess.run(["git", "init", "-q", str(ws.folder)], check=True)
+    for evil in ("ext::sh -c touch% evil", "--upload-pack=touch evil", "file:///evil", "/evil", "https://e.org/ evil"):
+        rewrite(ws, {"origin": {"stack": "s", "source": evil, "revision": "e" * 40}})
+        report = pipeline.reproduce(ws, BETA["hash"])
+        assert not any("evil" in command for command in report.data[0]["commands"])
+        assert f"{evil!r}, which is no web address: the checkout in {ws.folder} stands in for it" in report.text
     rewrite(ws, {"origin": {"stack": "s", "source": "https://e.org/$(touch${IFS}evil)", "revision": "e" * 40}})
     recipes = next(line for line in pipeline.reproduce(ws, BETA["hash"]).data[0]["commands"] if "e.org" in line)
     assert f" 'https://e.org/$(touch${{IFS}}evil)' {'e' * 40} " in recipes
