@@ -88,9 +88,8 @@ def _with_attestations(ws: Workspace, options: VerifyOptions) -> VerifyOptions:
     """Make ready for attestations before anything is read: what is missing is not to be found out an hour later."""
     name = repository_of(ws.source(), PUBLIC_SERVER)
     if not name:
-        raise UsageError(
-            f"{ws.source() or 'nobody'} is no repository of github.com, and only those attest", hint="write `source:` into cache.yaml"
-        )
+        told = f"{ws.source()} is no repository of github.com" if ws.source() else "no repository is known to own this cache"
+        raise UsageError(f"{told}, and only those of github.com attest", hint="`source: https://github.com/OWNER/REPO` in cache.yaml")
     verifier = SigstoreVerifier(f"{PUBLIC_SERVER}/{name}")
     token = ws.env.get("GITHUB_TOKEN") or ws.env.get("GH_TOKEN") or ""
     try:
