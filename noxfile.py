@@ -13,7 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 
 LOCKS = Path(".ci/locks")
-GROUPS = {"tasks": [], "tests": ["tests"], "dev": ["lint"]}
+GROUPS = {"tasks": [], "attestations": ["attestations"], "tests": ["tests"], "dev": ["lint"]}
 
 
 def locked(session: nox.Session, name: str) -> None:
@@ -48,6 +48,13 @@ def inv(session: nox.Session) -> None:
     """Call any task: nox -s inv -- build --spec bzip2"""
     locked(session, "tasks")
     invoke(session, *(session.posargs or ["--list"]))
+
+
+@nox.session
+def attestations(session: nox.Session) -> None:
+    """Verify a cache, and the attestations of its images: nox -s attestations -- --sample 5"""
+    locked(session, "attestations")
+    invoke(session, "verify", "--attestations", *session.posargs)
 
 
 @nox.session

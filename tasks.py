@@ -24,6 +24,8 @@ PLAN = "folder of the plan (default: var/plan)"
 PARTS = "folder in which workers find what others built (default: var/parts)"
 GITHUB = "plan and parts are artifacts of the GitHub run that this is a job of"
 DIGEST = "the sha256 that the plan must have, as the job that made it told"
+HASH = "the beginning of a DAG hash (7 characters and more), or the name of a package of which one build fails"
+IMAGE = "look into this image alone"
 TO = "oci://HOST/NAME or oci-layout:DIR (default: $CACHE_REGISTRY, or cache.yaml's registry); image names are appended"
 INPUTS = "the requests are the inputs of the workflow ($WORKFLOW_INPUTS)"
 
@@ -336,6 +338,29 @@ def pull(
 
 
 @task(
+    help={
+        "hash": HASH,
+        "config": CONFIG,
+        "to": TO,
+        "image": IMAGE,
+        "out": "folder that takes the spec, the log and a configuration of Spack (default: var/reproduce/HASH)",
+        "json": JSON,
+    }
+)
+@reporting
+def reproduce(_: Context, hash: str, config: str = "", to: str = "", image: str = "", out: str = "", json: str = "") -> Report:  # noqa: A002
+    """Tell how to do a build that failed (or one that is published) again on one's own machine, with its spec and its log."""
+    return pipeline.reproduce(pipeline.open_workspace(config), hash, to, image, out)
+
+
+@task(help={"hash": HASH, "config": CONFIG, "to": TO, "image": IMAGE})
+@reporting
+def log(_: Context, hash: str, config: str = "", to: str = "", image: str = "") -> Report:  # noqa: A002
+    """Print the whole log of a build that failed."""
+    return pipeline.log(pipeline.open_workspace(config), hash, to, image)
+
+
+@task(
     iterable=["keep"],
     help={
         "keep": "a spack.lock, or a file of DAG hashes, whose specs are kept too; may be repeated",
@@ -387,6 +412,7 @@ def serve(_: Context, config: str = "", port: int = 8000, out: str = "") -> None
         "resume": "go on where an interrupted run stopped: layers that it found right are not read again",
         "repair": "mend index, catalog and lost tags",
         "mirror": "hold the local mirror against the registry too",
+        "attestations": "verify what GitHub Actions attested of the images, too (takes a token, and the package sigstore)",
         "jobs": JOBS,
         "json": JSON,
     }
@@ -401,12 +427,15 @@ def verify(
     resume: bool = False,
     repair: bool = False,
     mirror: bool = False,
+    attestations: bool = False,
     jobs: int = 16,
     json: str = "",
 ) -> Report:
     """Check every digest, spec and closure of the registry, its catalog and its index."""
     ws = pipeline.open_workspace(config)
-    return pipeline.verify(ws, to, jobs=jobs, sample=sample, seed=seed, resume=resume, repair=repair, mirror=mirror)
+    return pipeline.verify(
+        ws, to, jobs=jobs, sample=sample, seed=seed, resume=resume, repair=repair, mirror=mirror, attestations=attestations
+    )
 
 
 @task(help={"config": CONFIG, "offline": "check only what needs no network", "to": TO, "json": JSON})

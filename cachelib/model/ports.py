@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import IO, Protocol
 
+from cachelib.model.attestation import Statement
 from cachelib.model.digest import Digest
 from cachelib.model.entry import BlobRecord, Entry, EntryName, TarballInfo
 from cachelib.model.errors import MirrorError
@@ -66,6 +67,16 @@ class Deleter(Protocol):
 
     def sweep(self, keep: frozenset[Digest], *, before: float) -> Swept:
         """Delete what no tag leads to and what is older than `before` (seconds since the epoch); `keep` is spared."""
+
+
+class Attestations(Protocol):
+    """The attestations that are kept of images, and what is made of them."""
+
+    def bundles(self, digest: Digest) -> Sequence[bytes]:
+        """What is kept for a manifest: Sigstore bundles, as JSON. Raises RegistryError where that can't be told."""
+
+    def read(self, bundle: bytes) -> Statement:
+        """What a bundle states; raises VerifyError where it isn't to be believed."""
 
 
 class Mirror(Protocol):

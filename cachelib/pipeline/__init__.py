@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cachelib.pipeline.publishing import index, push
     from cachelib.pipeline.pulling import pull
     from cachelib.pipeline.releasing import publish
+    from cachelib.pipeline.reproducing import log, reproduce
     from cachelib.pipeline.requests import answer, request
     from cachelib.pipeline.road import cache, demo
     from cachelib.pipeline.runs import again, keep_alive, schedule
@@ -42,6 +43,7 @@ __all__ = [
     "index",
     "install",
     "keep_alive",
+    "log",
     "open_workspace",
     "plan",
     "plan_runners",
@@ -51,6 +53,7 @@ __all__ = [
     "pull",
     "push",
     "render",
+    "reproduce",
     "request",
     "schedule",
     "serve",
@@ -63,9 +66,9 @@ __all__ = [
 _MODULES = {
     "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road",
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
-    "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
-    "push": "publishing", "render": "site", "request": "requests", "schedule": "runs", "serve": "site", "setup": "setting_up",
-    "verify": "verifying", "work": "working",
+    "log": "reproducing", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
+    "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "site",
+    "setup": "setting_up", "verify": "verifying", "work": "working",
 }  # fmt: skip
 
 

@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cachelib.model.digest import Digest
-from cachelib.model.errors import UsageError
+from cachelib.model.errors import RegistryError, UsageError
+from cachelib.model.github import PUBLIC_SERVER, repository_of
 from cachelib.model.oci import Location
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
-from cachelib.steps import registry_reports, repairing, reports, verifying
+from cachelib.steps import attesting, registry_reports, repairing, reports, verifying
 from cachelib.steps.reports import Report
+from cachelib.tools.attestations import SigstoreVerifier
+from cachelib.tools.github_attestations import HINTS, GitHubAttestations
+from cachelib.tools.github_rest import PUBLIC_API, GitHubRest
 from cachelib.tools.journal import FileJournal
 
 
@@ -25,6 +29,8 @@ class VerifyOptions:
     resume: bool = False
     repair: bool = False
     mirror: bool = False
+    attestations: GitHubAttestations | None = None
+    notes: tuple[str, ...] = ()
 
 
 def verify(
@@ -37,6 +43,7 @@ def verify(
     resume: bool = False,
     repair: bool = False,
     mirror: bool = False,
+    attestations: bool = False,
 ) -> Report:
     """Check everything the registry holds against everything else."""
     check_jobs(jobs)
@@ -46,6 +53,8 @@ def verify(
     if sample < 100:
         ws.progress.say(f"looking at {sample} % of the images; --seed {seed} looks at the same ones again")
     options = VerifyOptions(jobs=jobs, sample=sample, seed=seed, resume=resume, repair=repair, mirror=mirror)
+    if attestations:
+        options = _with_attestations(ws, options)
     return reports.join(reports.attempt(partial(_verify, ws, image, ws.location(to).child(image), options)) for image in ws.images())
 
 
@@ -69,4 +78,29 @@ def _verify(ws: Workspace, image: str, location: Location, options: VerifyOption
         verified = replace(look(journal), mended=mended, bytes=verified.bytes, blobs=verified.blobs, before=verified.before)
     if not verified.findings:
         journal.begin()  # it went to its end: the next run is a new one
-    return registry_reports.verify_report(verified, repository.name)
+    report = registry_reports.verify_report(verified, repository.name)
+    if options.attestations is None:
+        return report
+    return reports.join([report, reports.attempt(partial(_attest, ws, options, options.attestations, verified, repository.name))])
+
+
+def _with_attestations(ws: Workspace, options: VerifyOptions) -> VerifyOptions:
+    """Make ready for attestations before anything is read: what is missing is not to be found out an hour later."""
+    name = repository_of(ws.source(), PUBLIC_SERVER)
+    if not name:
+        told = f"{ws.source()} is no repository of github.com" if ws.source() else "no repository is known to own this cache"
+        raise UsageError(f"{told}, and only those of github.com attest", hint="`source: https://github.com/OWNER/REPO` in cache.yaml")
+    verifier = SigstoreVerifier(f"{PUBLIC_SERVER}/{name}")
+    token = ws.env.get("GITHUB_TOKEN") or ws.env.get("GH_TOKEN") or ""
+    try:
+        rest = GitHubRest(ws.env.get("GITHUB_API_URL") or PUBLIC_API, token, name, hints=HINTS, say=ws.progress.say)
+    except RegistryError as error:
+        raise UsageError(error.message, hint="`export GH_TOKEN=$(gh auth token)`; in a job, `GITHUB_TOKEN: ${{ github.token }}`") from None
+    found = GitHubAttestations(rest, name, verifier)
+    found.check()
+    return replace(options, attestations=found, notes=verifier.notes)
+
+
+def _attest(ws: Workspace, options: VerifyOptions, kept: GitHubAttestations, verified: verifying.Verified, where: str) -> Report:
+    attested = attesting.attest(verified.manifests, kept, ws.progress)
+    return attesting.attested_report(attested, where, kept.repository, options.notes)

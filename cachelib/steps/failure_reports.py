@@ -49,7 +49,8 @@ def summary(failing: Sequence[Failure], outcomes: Mapping[str, BuildOutcome], no
                 f"| {markdown(failure.label)} | {markdown(failure.phase)} | {failure.since[:10]} | {failure.times} | "
                 f"{markdown(first[:300])} | [report it to Spack]({issue_url(failure)}) |"
             )
-        lines += ["", "The whole logs are kept in the registry: `inv reproduce /HASH` prints how to build it on your own machine.", ""]
+        lines += ["", "The whole logs are kept in the registry: `inv log /HASH` prints one, and `inv reproduce /HASH` tells how to do the"]
+        lines += ["same build on your own machine.", ""]
     if skipped:
         lines += ["| not tried | why |", "| --- | --- |"]
         because = ((h, f"{o.reason}{f': {o.because_of}' if o.because_of else ''}") for h, o in skipped.items())

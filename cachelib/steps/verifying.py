@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from isal import isal_zlib
@@ -30,7 +30,10 @@ _PUSH = "push it again with --force from a mirror that has it"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was looked at, and what was found wrong. `before` counts layers that an earlier run had found right."""
+    """What was looked at, and what was found wrong. `before` counts layers that an earlier run had found right.
+
+    `manifests` are those of the images that were looked at, by tag.
+    """
 
     images: int
     blobs: int
@@ -38,6 +41,7 @@ class Verified:
     before: int
     findings: tuple[Finding, ...]
     mended: tuple[str, ...] = ()
+    manifests: Mapping[str, Digest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,7 @@ def verify(
     return Verified(
         images=len(images), blobs=len(read), bytes=sum(layers[digest].size for digest in read),
         before=len(layers) - len(read), findings=tuple(findings),
+        manifests={tag: image.entry.manifest.digest for tag, image in images.items()},
     )  # fmt: skip
 
 

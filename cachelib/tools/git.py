@@ -70,6 +70,12 @@ def head(folder: Path, env: Mapping[str, str]) -> str:
     return found.text.strip() if found.code == 0 else ""
 
 
+def top(folder: Path, env: Mapping[str, str]) -> str:
+    """The uppermost folder of the checkout that a folder lies in, or nothing where it lies in none."""
+    found = _git(env, folder, "rev-parse", "--show-toplevel")
+    return found.text.strip() if found.code == 0 else ""
+
+
 def origin(folder: Path, env: Mapping[str, str]) -> str:
     """The address of the remote `origin`, or nothing where there is none; raise CacheError where there is no git."""
     found = _git(env, folder, "config", "--get", "remote.origin.url")

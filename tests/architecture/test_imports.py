@@ -22,12 +22,16 @@ MODULES = sorted((PROJECT / "cachelib").rglob("*.py"))
 
 def imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            yield node.module or ""
-            yield from (f"{node.module}.{name.name}" for name in node.names)
+        yield from imports_of(node)
+
+
+def imports_of(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (name.name for name in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "a relative import"
+        yield node.module or ""
+        yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
 def room(path: Path) -> str:
@@ -66,6 +70,15 @@ def test_below_the_tools_nothing_reaches_outside(path: Path) -> None:
 
 def test_one_module_knows_oras() -> None:
     assert [path.name for path in MODULES if any(name.split(".")[0] == "oras" for name in imports(path))] == ["oras_client.py"]
+
+
+def test_one_module_knows_sigstore_and_waits_until_it_is_asked() -> None:
+    """It is not installed where attestations are not looked at."""
+    assert [path.name for path in MODULES if any(name.split(".")[0] == "sigstore" for name in imports(path))] == ["attestations.py"]
+    tree = ast.parse((PROJECT / "cachelib/tools/attestations.py").read_text(encoding="utf-8"))
+    top = [name for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) for name in imports_of(node)]
+    assert top
+    assert not [name for name in top if name.split(".")[0] in ("sigstore", "cryptography")]
 
 
 def test_tasks_know_the_pipeline_and_the_errors() -> None:

@@ -1,0 +1,119 @@
+"""A build once more, on one's own machine: what a failure left in the registry, and what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from cachelib.model.config import Stack
+from cachelib.model.errors import CacheError, UsageError
+from cachelib.model.oci import RegistryLocation, is_spec_tag
+from cachelib.model.ports import Repository
+from cachelib.model.record import Origin
+from cachelib.model.spec import ConcreteSpec
+from cachelib.pipeline.workspace import Workspace
+from cachelib.steps import reading, remembering, reproducing
+from cachelib.steps.reports import Report
+from cachelib.steps.reproducing import Checkout, Chosen, Setup
+from cachelib.tools import git
+from cachelib.tools.files import write_atomically
+
+
+def reproduce(ws: Workspace, wanted: str, to: str = "", image: str = "", out: str = "") -> Report:
+    """Write the concrete spec and the log of a build into a folder, and tell what to type there."""
+    repositories = _repositories(ws, to, image)
+    chosen = _choose(repositories, wanted, published=True)
+    repository = repositories[chosen.image]
+    spec, origin = _build(repository, chosen)
+    setup = _setup(ws, to, chosen.image, origin)
+    folder = Path(out).resolve() if out else ws.var / "reproduce" / chosen.hash
+    log, trouble = _log(repository, chosen)
+    if trouble:
+        setup = replace(setup, notes=(*setup.notes, trouble))
+    for name, data in reproducing.files(spec, setup):
+        write_atomically(folder / name, data)
+    if log is None:
+        (folder / "log.txt").unlink(missing_ok=True)  # one of another build is not to be taken for this one's
+    else:
+        write_atomically(folder / "log.txt", log)
+    typed = reproducing.commands(folder, setup)
+    return reproducing.reproduce_report(chosen, spec, setup, folder, None if log is None else len(log), typed)
+
+
+def log(ws: Workspace, wanted: str, to: str = "", image: str = "") -> Report:
+    """The log that was kept of a failure."""
+    repositories = _repositories(ws, to, image)
+    chosen = _choose(repositories, wanted, published=False)
+    if chosen.failure is None or not chosen.failure.log:
+        raise UsageError(f"no log was kept of {chosen.label}", hint="it failed before it had one: `inv reproduce` tells how to try again")
+    return reproducing.log_report(remembering.failure_blob(repositories[chosen.image], chosen.failure.log))
+
+
+def _repositories(ws: Workspace, to: str, image: str) -> dict[str, Repository]:
+    if image and image not in ws.images():
+        raise UsageError(f"there is no image {image!r}", hint=f"cache.yaml has: {', '.join(ws.images())}")
+    return {name: ws.repository(ws.location(to).child(name)) for name in ([image] if image else ws.images())}
+
+
+def _choose(repositories: Mapping[str, Repository], wanted: str, *, published: bool) -> Chosen:
+    failing = {image: remembering.known_failures(repository) for image, repository in repositories.items()}
+    tags = {image: [t for t in repository.tags() if is_spec_tag(t)] for image, repository in repositories.items()} if published else {}
+    return reproducing.choose(wanted, failing, tags)
+
+
+def _build(repository: Repository, chosen: Chosen) -> tuple[ConcreteSpec, Origin]:
+    """The concrete spec of a build, and where it came from."""
+    if chosen.failure is None:
+        image = reading.open_image(repository, chosen.tag)
+        return image.spec, reproducing.published_origin(image)
+    if not chosen.failure.spec:
+        raise UsageError(f"no spec was kept of {chosen.label}", hint="run it again: `inv plan --retry`, or `inv build` here")
+    return reproducing.failed_spec(remembering.failure_blob(repository, chosen.failure.spec), chosen), chosen.failure.origin
+
+
+def _log(repository: Repository, chosen: Chosen) -> tuple[bytes | None, str]:
+    """The log, or why there is none: that is no reason to withhold the rest."""
+    if chosen.failure is None:
+        return None, ""
+    if not chosen.failure.log:
+        return None, "no log was kept: it failed before it had one"
+    try:
+        return remembering.failure_blob(repository, chosen.failure.log), ""
+    except CacheError as error:
+        return None, f"the log can't be read: {error.message}"
+
+
+def _setup(ws: Workspace, to: str, image: str, origin: Origin) -> Setup:
+    """What it was built from and with, as far as it is told; what isn't told, as cache.yaml has it now."""
+    here = ws.settings.stacks.get(origin.stack)
+    stack = here or ws.images()[image][1]
+    notes = [] if here else [f"its stack {origin.stack!r} isn't in cache.yaml: the first one of {image} stands in for it"]
+    spack, spack_note = reproducing.pinned("Spack", origin.spack_commit, stack.spack.url, stack.spack.commit)
+    packages, note = reproducing.pinned("packages", origin.packages_commit, stack.packages.url, stack.packages.commit)
+    recipes, repos, recipes_note = _recipes(ws, stack, origin)
+    location = ws.location(to).child(image)
+    return Setup(
+        spack=spack, packages=packages, recipes=recipes, repos=repos, padding=stack.padding,
+        mirror=str(location) if isinstance(location, RegistryLocation) else "",
+        notes=tuple(note for note in (*notes, spack_note, note, recipes_note) if note),
+    )  # fmt: skip
+
+
+def _recipes(ws: Workspace, stack: Stack, origin: Origin) -> tuple[Checkout | None, tuple[str, ...], str]:
+    """The stack's own recipes: of which commit, which folders of it, and what to know of that."""
+    if not stack.repos:
+        return None, (), ""
+    source = origin.source or ws.source()
+    # Where nobody told a web address, this checkout is the repository that was built from.
+    top = git.top(ws.folder, ws.env)
+    url, root = source if reproducing.is_fetchable(source) else top, Path(top or ws.folder).resolve()
+    paths = [(ws.folder / repo).resolve() for repo in stack.repos]
+    if not url or not reproducing.is_commit(origin.revision) or not all(path.is_relative_to(root) for path in paths):
+        return None, tuple(map(str, paths)), f"of which commit its own recipes were isn't known: these are the ones in {ws.folder} now"
+    note = ""
+    if source and url != source:
+        note = f"its recipes come from {source!r}, which is no web address: the checkout in {top} stands in for it"
+    elif source and ws.source() and source != ws.source():
+        note = f"its recipes come from {source}, which is not the source of this cache ({ws.source()}): look before you run them"
+    return Checkout(url=url, commit=origin.revision), tuple(str(path.relative_to(root)) for path in paths), note
