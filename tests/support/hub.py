@@ -58,6 +58,8 @@ class Place:
     def published(self) -> set[str]:
         """The packages in the registry, after all of it was found whole."""
         repository = self.repository()
+        if not repository.tags():
+            return set()
         assert verify(repository, jobs=4, progress=QuietProgress()).findings == ()
         return {tag.rsplit("-", 2)[0] for tag in repository.tags() if tag.endswith(".spack") and tag != "index.spack"}
 
