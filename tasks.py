@@ -119,6 +119,8 @@ def setup(
         "inputs": INPUTS,
         "runner": "plan the stacks that this kind of runner builds, for it",
         "number": "which of the run's plans this is (default: the only one)",
+        "random": "instead, pick so many packages that can be built, those that are not in the cache first",
+        "seed": "which random packages: the same seed picks the same (default: today's date)",
         "simulate": "print how long it takes on other numbers of runners (or on --workers), and laid out in other ways; write nothing",
         "json": JSON,
     },
@@ -139,6 +141,8 @@ def plan(
     inputs: bool = False,
     runner: str = "",
     number: int = 0,
+    random: int = 0,
+    seed: str = "",
     json: str = "",
 ) -> Report:
     """Say what is to be built and why, and lay it out for workers: who builds what, in which order."""
@@ -146,6 +150,7 @@ def plan(
     return pipeline.plan(
         ws, spec, stack, spack, to, workers, out,
         rebuild=rebuild, retry=retry, simulate=simulate, inputs=inputs, runner=runner, number=number,
+        random=random, seed=seed,
     )  # fmt: skip
 
 

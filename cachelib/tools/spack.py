@@ -119,6 +119,22 @@ class Spack:
             found: dict[str, str] = json.loads(told.read_text(encoding="utf-8"))
         return found
 
+    def names(self) -> tuple[str, ...]:
+        """All packages that there are recipes of, in all repositories."""
+        with tempfile.TemporaryDirectory() as folder:
+            told = Path(folder, "told.json")
+            self._must(self.run("python", str(_PROBE), "names", str(told)), "list the packages")
+            return tuple(str(name) for name in json.loads(told.read_text(encoding="utf-8")))
+
+    def unfit(self, names: Sequence[str]) -> dict[str, str]:
+        """Why each of these packages can't be built by anybody or given away; an empty text where it can."""
+        with tempfile.TemporaryDirectory() as folder:
+            asked, told = Path(folder, "names.json"), Path(folder, "told.json")
+            asked.write_text(json.dumps(list(names)), encoding="utf-8")
+            self._must(self.run("python", str(_PROBE), "unfit", str(asked), str(told)), "look into recipes")
+            found: dict[str, str] = json.loads(told.read_text(encoding="utf-8"))
+        return found
+
     def concretize(self, env: Path) -> Finished:
         """Concretize an environment; its spack.lock is written where that worked."""
         return self.run("-e", str(env), "concretize", "--force")

@@ -1,6 +1,8 @@
 """Runs inside Spack (`spack python`), and tells as JSON what Spack's command line doesn't.
 
     spack python spack_probe.py parse REQUESTS.json OUT.json
+    spack python spack_probe.py names OUT.json
+    spack python spack_probe.py unfit NAMES.json OUT.json
     spack -e ENV python spack_probe.py describe OUT.json
 
 Imports nothing of this library, and of Spack only what 1.0, 1.1 and develop share.
@@ -33,6 +35,56 @@ def parse(requests):
             text = str(error) + "\n" + str(getattr(error, "long_message", None) or "")
             found[request] = re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
     return found
+
+
+def names():
+    """All packages that there are recipes of."""
+    import spack.repo
+
+    return sorted(spack.repo.PATH.all_package_names(include_virtuals=False))
+
+
+def unfit(wanted):
+    """For each package: why it can't be built by anybody, or not be given away; nothing where it can."""
+    import spack.repo
+
+    return {name: unfit_for(name, spack.repo.PATH) for name in wanted}
+
+
+def unfit_for(name, repos):
+    try:
+        package = repos.get_pkg_class(name)
+        if package.manual_download:
+            return "its sources are only downloaded by hand"
+        if package.license_required:
+            return "it takes a licence"
+        if any(not str(when) and held.binary for when, held in package.disable_redistribute.items()):
+            return "its recipe doesn't allow its binaries to be given away"
+        versions = package.versions
+        if not versions:
+            return "its recipe has no version"
+        if all(about.get("deprecated") for about in versions.values()):
+            return "all of its versions are deprecated"
+        if not any("sha256" in about or "commit" in about for about in versions.values()) and package.has_code:
+            return "none of its versions can be checked"
+        if platform_conflict(package):
+            return "its recipe conflicts with this platform"
+    except Exception as error:
+        return "its recipe can't be read: " + str(error).splitlines()[0][:200]
+    return ""
+
+
+def platform_conflict(package):
+    """Whether a recipe conflicts with this platform, whatever is asked for."""
+    import spack.platforms
+    import spack.spec
+
+    here = str(spack.platforms.host())
+    for when, conflicts in package.conflicts.items():
+        for conflict, _ in conflicts:
+            if not str(when) and str(conflict) in ("platform=" + here, "arch=" + here + "-None-None"):
+                return True
+    return False
 
 
 def describe():
@@ -125,13 +177,13 @@ def read_json(path):
 
 
 def main(arguments):
-    if arguments[0] == "parse":
+    if arguments[0] in ("parse", "unfit"):
         with open(arguments[1], encoding="utf-8") as file:
-            found = parse(json.load(file))
+            found = {"parse": parse, "unfit": unfit}[arguments[0]](json.load(file))
     else:
-        found = describe()
+        found = {"names": names, "describe": describe}[arguments[0]]()
     with open(arguments[-1], "w", encoding="utf-8") as file:
         json.dump(found, file)
 
 
-main(sys.argv[-3:] if "parse" in sys.argv else sys.argv[-2:])
+main(sys.argv[-3:] if sys.argv[-3] in ("parse", "unfit") else sys.argv[-2:])

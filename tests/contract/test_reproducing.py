@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -375,6 +376,11 @@ def test_the_tasks_take_the_hash_as_it_is_printed(ws: pipeline.Workspace) -> Non
     fail(ws, BETA)
     for arguments in (["log", f"/{BETA['hash'][:7]}"], ["log", "--hash", "beta"]):
         done = subprocess.run(
-            ["inv", *arguments], cwd=Path(tasks.__file__).parent, env=dict(os.environ), text=True, capture_output=True, check=True
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=Path(tasks.__file__).parent,
+            env=dict(os.environ),
+            text=True,
+            capture_output=True,
+            check=True,
         )
         assert done.stdout == "the log\n"
