@@ -90,6 +90,8 @@ def install(_: Context, config: str = "", stack: str = "", spack: str = "") -> R
         "inputs": "the requests are the inputs of the workflow ($WORKFLOW_INPUTS)",
         "runner": "plan the stacks that this kind of runner builds, for it",
         "number": "which of the run's plans this is (default: the only one)",
+        "random": "pick so many packages by chance, of those that can be built, and first of those that are not in the cache",
+        "seed": "which packages are picked: the same seed picks the same (default: today's date in UTC)",
         "simulate": "print how long it takes on other numbers of runners (or on --workers), and laid out in other ways; write nothing",
         "json": JSON,
     },
@@ -110,13 +112,15 @@ def plan(
     inputs: bool = False,
     runner: str = "",
     number: int = 0,
+    random: int = 0,
+    seed: str = "",
     json: str = "",
 ) -> Report:
     """Say what is to be built and why, and lay it out for workers: who builds what, in which order."""
     ws = pipeline.open_workspace(config)
     return pipeline.plan(
         ws, spec, stack, spack, to, workers, out,
-        rebuild=rebuild, retry=retry, simulate=simulate, inputs=inputs, runner=runner, number=number,
+        rebuild=rebuild, retry=retry, simulate=simulate, inputs=inputs, runner=runner, number=number, random=random, seed=seed,
     )  # fmt: skip
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cachelib.model.catalog import Catalog
-from cachelib.model.errors import CacheError, UsageError
-from cachelib.model.inputs import RunInputs, parse_inputs
+from cachelib.model.errors import CacheError
+from cachelib.model.inputs import RunInputs, check_inputs, parse_inputs
 from cachelib.model.plan import PLAN_VERSION, Action, StackPlan
 from cachelib.model.ports import Repository
 from cachelib.model.schedule import Costs, Limits
 from cachelib.pipeline.locks import Concretized, concretized
+from cachelib.pipeline.picking import pick_packages
 from cachelib.pipeline.plans import plan_folder, write_plan
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import artifacts, build_reports, building, plan_reports, planning, remembering, reports
@@ -56,14 +57,16 @@ def plan(
     inputs: bool = False,
     runner: str = "",
     number: int = 0,
+    random: int = 0,
+    seed: str = "",
 ) -> Report:
     """Say what a run would build and who would build what; write that for the workers, and for GitHub where it runs there.
 
-    With `inputs` the requests are those of the workflow. With `runner`, the stacks that this kind of runner builds are planned.
+    With `inputs` the requests are those of the workflow; with `random`, so many packages that are picked by the `seed`.
+    With `runner`, the stacks that this kind of runner builds are planned.
     """
-    asked = read_inputs(ws) if inputs else RunInputs(specs=tuple(specs), stack=stack_name, rebuild=rebuild, workers=workers)
-    if not 0 <= asked.workers <= 256:
-        raise UsageError(f"--workers is {asked.workers}", hint="from 1 to 256: a matrix of GitHub has no more jobs")
+    given = RunInputs(specs=tuple(specs), stack=stack_name, rebuild=rebuild, workers=workers, random=random, seed=seed)
+    asked = read_inputs(ws) if inputs else check_inputs(given)
     planner = _Planner(ws=ws, asked=asked, spack_root=spack_root, to=to, retry=retry or asked.rebuild or bool(asked.specs), costs=Costs())
     folder = plan_folder(ws, out)
     plans: list[StackPlan] = []
@@ -73,8 +76,15 @@ def plan(
     for wanted, label in _wanted(planner, runner):
         location = ws.location(to).child(ws.stack(wanted)[1].image_name)
         repository = ws.repository(location)
-        ready = concretized(ws, repository, asked.specs, wanted, spack_root, label)
-        refused.append(_refused(ready))
+        requests = asked.specs
+        if asked.random:
+            requests, told = pick_packages(ws, repository, asked, wanted, spack_root, retry=planner.retry)
+            refused.append(told)
+            if not requests:
+                continue
+        ready = concretized(ws, repository, requests, wanted, spack_root, label)
+        # What chance picked and Spack refuses is told, but nobody asked for it, so nothing has failed.
+        refused.append(replace(_refused(ready), exit_code=0) if asked.random else _refused(ready))
         if ready.lock is None:
             continue
         made = _plan(planner, repository, ready, ready.lock, label)
@@ -98,7 +108,7 @@ def plan(
 def plan_runners(ws: Workspace, *, inputs: bool = False) -> Report:
     """Say which kinds of runners have to plan, as each concretizes for itself; set that as the matrix of a workflow."""
     asked = read_inputs(ws) if inputs else RunInputs()
-    names = [ws.stack(asked.stack)[0]] if asked.stack or asked.specs else list(ws.settings.stacks)
+    names = [ws.stack(asked.stack)[0]] if asked.one_stack else list(ws.settings.stacks)
     jobs = plan_jobs({name: ws.settings.stacks[name] for name in names})
     actions.set_outputs(ws.env, actions.matrix(jobs))
     return Report(lines=tuple(f"{job['runner']} plans {job['stacks']}" for job in jobs))
@@ -112,7 +122,7 @@ def read_inputs(ws: Workspace) -> RunInputs:
 def _wanted(planner: _Planner, runner: str) -> Iterator[tuple[str, str]]:
     """The stacks to plan, each with the runner that it is planned for."""
     ws, asked = planner.ws, planner.asked
-    names = [ws.stack(asked.stack)[0]] if asked.stack or asked.specs else list(ws.settings.stacks)
+    names = [ws.stack(asked.stack)[0]] if asked.one_stack else list(ws.settings.stacks)
     for name in names:
         stack = ws.settings.stacks[name]
         if runner:
