@@ -71,7 +71,7 @@ def unfit(name, here):
             return "its source has to be downloaded by hand"
         if package.license_required:
             return "it takes a licence to use"
-        if any(held.binary and here.satisfies(when) for when, held in package.disable_redistribute.items()):
+        if any(held.binary and holds(here, when) for when, held in package.disable_redistribute.items()):
             return "its licence lets nobody redistribute binaries"
         usable = [options for options in package.versions.values() if not options.get("deprecated")]
         if not usable:
@@ -87,14 +87,21 @@ def refusal(package, here):
     """Why a package can't be built for a platform and target whatever else is chosen; only the concretizer knows all."""
     for when, conflicts in package.conflicts.items():
         for conflict, message in conflicts:
-            # What holds for the bare architecture holds for every spec that has it.
-            if here.satisfies(when) and here.satisfies(conflict):
+            if holds(here, when) and holds(here, conflict):
                 return not_for(package, here, message or f"it conflicts with {conflict}")
     for when, requirements in package.requirements.items():
         for specs, _, message in requirements:
-            if here.satisfies(when) and not any(here.intersects(spec) for spec in specs):
+            if holds(here, when) and not any(here.intersects(spec) for spec in specs):
                 return not_for(package, here, message or f"it requires {' or '.join(str(spec) for spec in specs)}")
     return ""
+
+
+def holds(here, condition):
+    """Whether a condition holds for the bare architecture, and so for every spec that has it.
+
+    One that names a package (`conflicts("jemalloc")`) is satisfied by every spec without a name, and says nothing of this one.
+    """
+    return not condition.name and here.satisfies(condition)
 
 
 def not_for(package, here, message):
