@@ -91,7 +91,7 @@ def plan(
         plans.append(made)
         if made.of(Action.BUILD) or ready.news:
             files |= {f"{made.key}/{name}": data for name, data in ready.files.items()}
-        if ready.news:
+        if ready.news and not asked.random:  # picks don't come again, and would drive out what does
             keys[made.key] = ready.key
     if simulate:
         counts = [asked.workers] if asked.workers else SIMULATED

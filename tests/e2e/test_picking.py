@@ -47,6 +47,12 @@ def test_the_same_seed_picks_the_same(workspace: pipeline.Workspace, tmp_path: P
     assert not (tmp_path / "registry").exists()
 
 
+def remembered(report: Report, folder: Path) -> int:
+    """How many concretizations a plan has the registry remember."""
+    assert report.exit_code == 0, report.text
+    return len(json.loads((folder / "plan/plan.json").read_text(encoding="utf-8"))["meta"]["remember"])
+
+
 def test_a_pick_that_spack_refuses_fails_nothing(workspace: pipeline.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asked for it: it is told, the other picks are planned, and the run goes on. A person's own request fails."""
     picks = ("sundial", "nosuchpackage")
@@ -60,6 +66,11 @@ def test_a_pick_that_spack_refuses_fails_nothing(workspace: pipeline.Workspace, 
     (stack,) = json.loads((tmp_path / "plan/plan.json").read_text(encoding="utf-8"))["stacks"]
     assert list(stack["roots"].values()) == ["sundial"]
     assert pipeline.plan(ws, picks, to=to, out=out).exit_code == 5
+    # The registry remembers few concretizations: those that come again, and a pick doesn't.
+    monkeypatch.setattr(planning, "pick_packages", lambda *_, **__: (("sundial",), Report(lines=())))
+    hosted = replace(ws, env={**ws.env, "ImageOS": "ubuntu24", "ImageVersion": "1"})
+    assert remembered(pipeline.plan(hosted, random=1, to=to, out=out), tmp_path) == 0
+    assert remembered(pipeline.plan(hosted, ["sundial"], to=to, out=out), tmp_path) == 1
     # Where nothing can be picked, nothing is built: not what the stack lists either.
     monkeypatch.setattr(planning, "pick_packages", lambda *_, **__: ((), Report(lines=("none",))))
     assert pipeline.plan(ws, random=2, to=to, out=out).text.splitlines()[0] == "none"
