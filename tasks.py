@@ -119,8 +119,8 @@ def setup(
         "inputs": INPUTS,
         "runner": "plan the stacks that this kind of runner builds, for it",
         "number": "which of the run's plans this is (default: the only one)",
-        "random": "instead, pick so many packages that can be built, those that are not in the cache first",
-        "seed": "which random packages: the same seed picks the same (default: today's date)",
+        "random": "pick so many packages by chance, of those that can be built, and first of those that are not in the cache",
+        "seed": "which packages are picked: the same seed picks the same (default: today's date in UTC)",
         "simulate": "print how long it takes on other numbers of runners (or on --workers), and laid out in other ways; write nothing",
         "json": JSON,
     },
@@ -149,8 +149,7 @@ def plan(
     ws = pipeline.open_workspace(config)
     return pipeline.plan(
         ws, spec, stack, spack, to, workers, out,
-        rebuild=rebuild, retry=retry, simulate=simulate, inputs=inputs, runner=runner, number=number,
-        random=random, seed=seed,
+        rebuild=rebuild, retry=retry, simulate=simulate, inputs=inputs, runner=runner, number=number, random=random, seed=seed,
     )  # fmt: skip
 
 

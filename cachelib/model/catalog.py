@@ -88,6 +88,13 @@ class Catalog:
             raise FormatError(f"the catalog names {entry.tag} but not its node {error}", hint="run `inv index --full`") from None
         return ConcreteSpec(root=nodes[dag_hash], nodes=nodes, format=entry.spec_format)
 
+    def name(self, dag_hash: str) -> str:
+        """The name of an entry's package; empty where the catalog lacks its node."""
+        try:
+            return self._node(dag_hash, indexed=self.entries[dag_hash].indexed).name
+        except KeyError:
+            return ""
+
     def _node(self, dag_hash: str, *, indexed: bool) -> Node:
         # DAGs share most of their nodes: each is parsed once.
         if (found := self._parsed.get((dag_hash, indexed))) is None:

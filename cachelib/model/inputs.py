@@ -11,6 +11,8 @@ from cachelib.model.errors import UsageError
 
 #: More specs, or longer ones, are no request of a person.
 MOST_SPECS, LONGEST = 500, 4000
+#: More packages by chance, or more workers (a matrix of GitHub has no more jobs), are not meant either.
+MOST_RANDOM, MOST_WORKERS = 1000, 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,27 @@ class RunInputs:
     seed: str = ""
     publish: bool = True
     site: bool = True
+
+    @property
+    def one_stack(self) -> bool:
+        """Whether this is asked of one stack: the one that is named, or the first."""
+        return bool(self.stack or self.specs or self.random)
+
+
+def check_inputs(asked: RunInputs) -> RunInputs:
+    """The same; raise UsageError where they can't be meant together."""
+    if not 0 <= asked.workers <= MOST_WORKERS:
+        raise UsageError(f"there are to be {asked.workers} workers", hint=f"from 1 to {MOST_WORKERS}: a matrix of GitHub has no more jobs")
+    if not 0 <= asked.random <= MOST_RANDOM:
+        raise UsageError(f"{asked.random} packages are to be picked", hint=f"from 1 to {MOST_RANDOM}")
+    if asked.random and asked.specs:
+        raise UsageError(
+            "specs are given, and packages are to be picked at random",
+            hint="a run builds what was asked for or what is picked: leave one out",
+        )
+    if asked.seed and not asked.random:
+        raise UsageError("a seed is given, but no package is to be picked", hint="say how many packages are to be picked at random")
+    return asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +70,11 @@ def parse_inputs(text: str) -> RunInputs:
     specs = tuple(with_choices(spec, _text(data, "compiler").strip(), _text(data, "target").strip()) for spec in specs)
     if len(specs) > MOST_SPECS:
         raise UsageError(f"the input `specs` has {len(specs)} lines", hint=f"at most {MOST_SPECS}; a stack of cache.yaml takes more")
-    return RunInputs(
+    return check_inputs(RunInputs(
         specs=specs, stack=_text(data, "stack").strip(), rebuild=_yes(data, "rebuild", default=False),
-        workers=_number(data, "workers", 256), random=_number(data, "random", 1000), seed=_text(data, "seed").strip(),
+        workers=_number(data, "workers", MOST_WORKERS), random=_number(data, "random", MOST_RANDOM), seed=_text(data, "seed").strip(),
         publish=_yes(data, "publish", default=True), site=_yes(data, "site", default=True),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def parse_setup(text: str) -> SetupInputs:

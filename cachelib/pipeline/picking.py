@@ -1,37 +1,45 @@
-"""Random packages for a scheduled run, as real Spack knows them."""
+"""Picking packages by chance: what Spack knows and what the registry remembers, for the step that decides."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from cachelib.model.catalog import Catalog
 from cachelib.model.errors import CacheError
+from cachelib.model.inputs import RunInputs
 from cachelib.model.ports import Repository
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.workspace import Workspace
-from cachelib.steps import artifacts, remembering
-from cachelib.steps.picking import pick
-from cachelib.steps.reports import some
+from cachelib.steps import artifacts, picking, plan_reports, remembering
+from cachelib.steps.reports import Report
+from cachelib.steps.targets import choose_target
 
 
-def picked(ws: Workspace, repository: Repository, stack_name: str, spack_root: str, count: int, seed: str) -> tuple[str, ...]:
-    """Pick packages for a stack, and say which, by which seed, and what was passed over."""
+def pick_packages(
+    ws: Workspace, repository: Repository, asked: RunInputs, stack_name: str, spack_root: str = "", *, retry: bool = False
+) -> tuple[tuple[str, ...], Report]:
+    """The packages that chance picks for a stack, as requests, and what is to be told of that.
+
+    With `retry`, what failed lately has its turn like any other.
+    """
     name, stack = ws.stack(stack_name)
+    now = datetime.now(UTC)
+    seed = asked.seed or f"{now:%Y-%m-%d}"
     spack, _ = prepare_spack(ws, stack, name, spack_root)
-    seed, now = seed or f"{datetime.now(UTC):%Y-%m-%d}", datetime.now(UTC)
-    cached: set[str] = set()
+    target = choose_target(stack.targets, ws.machine)
+    catalog = Catalog()
     try:
-        entries = artifacts.load_catalog(repository).entries.values()
-        cached = {entry.annotations.get("org.opencontainers.image.title", "").partition("@")[0] for entry in entries}
+        catalog = artifacts.load_catalog(repository)
     except CacheError as error:
-        ws.progress.say(f"WARNING: what is cached isn't known: {error.message}")
-    failing = {
-        failure.label.partition("@")[0]: f"{failure.told()}; it is tried again on {failure.next_try():%Y-%m-%d}"
-        for failure in remembering.known_failures(repository).values()
-        if failure.next_try() > now
-    }
-    ws.progress.say(f"picking {count} packages by the seed {seed!r}")
-    found = pick(spack.names(), count, seed, cached=cached, failing=failing, unfit=spack.unfit)
-    for line in some([f"  passed   {package}: {reason}" for package, reason in found.passed.items()]):
-        ws.progress.say(line)
-    ws.progress.say(f"picked {', '.join(found.names)}; --random {count} --seed {seed} picks the same again")
-    return found.names
+        ws.progress.say(f"WARNING: what is in the cache already isn't known: {error.message}")
+    mirrored = {entry.name for entry in ws.mirror(stack.image_name).names(lambda _: None)}
+    failing = {} if retry else picking.failing_names(remembering.known_failures(repository).values(), now)
+    names = spack.names()
+
+    def facts(some: Sequence[str]) -> Mapping[str, str]:
+        ws.progress.say(f"looking at the recipes of {len(some)} packages")
+        return spack.facts(some, target)
+
+    found = picking.pick(names, asked.random, seed, cached=picking.cached_names(catalog) | mirrored, failing=failing, facts=facts)
+    return found.names, plan_reports.pick_report(found, name, seed, len(names))

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from cachelib.model.catalog import Catalog
-from cachelib.model.errors import CacheError, UsageError
-from cachelib.model.inputs import RunInputs, parse_inputs
+from cachelib.model.errors import CacheError
+from cachelib.model.inputs import RunInputs, check_inputs, parse_inputs
 from cachelib.model.plan import PLAN_VERSION, Action, StackPlan
 from cachelib.model.ports import Repository
 from cachelib.model.schedule import Costs, Limits
 from cachelib.model.spec import Node
 from cachelib.pipeline.locks import Concretized, concretized
-from cachelib.pipeline.picking import picked
+from cachelib.pipeline.picking import pick_packages
 from cachelib.pipeline.plans import plan_folder, write_plan
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import artifacts, build_reports, building, plan_reports, planning, remembering, reports
@@ -64,14 +64,11 @@ def plan(
 ) -> Report:
     """Say what a run would build and who would build what; write that for the workers, and for GitHub where it runs there.
 
-    With `inputs` the requests are those of the workflow. With `runner`, the stacks that this kind of runner builds are planned.
+    With `inputs` the requests are those of the workflow; with `random`, so many packages that are picked by the `seed`.
+    With `runner`, the stacks that this kind of runner builds are planned.
     """
     given = RunInputs(specs=tuple(specs), stack=stack_name, rebuild=rebuild, workers=workers, random=random, seed=seed)
-    asked = read_inputs(ws) if inputs else given
-    if not 0 <= asked.workers <= 256:
-        raise UsageError(f"--workers is {asked.workers}", hint="from 1 to 256: a matrix of GitHub has no more jobs")
-    if asked.random and asked.specs:
-        raise UsageError("both specs and random packages are asked for", hint="leave one of them out")
+    asked = read_inputs(ws) if inputs else check_inputs(given)
     planner = _Planner(ws=ws, asked=asked, spack_root=spack_root, to=to, retry=retry or asked.rebuild or bool(asked.specs), costs=Costs())
     folder = plan_folder(ws, out)
     plans: list[StackPlan] = []
@@ -81,9 +78,14 @@ def plan(
     for wanted, label in _wanted(planner, runner):
         location = ws.location(to).child(ws.stack(wanted)[1].image_name)
         repository = ws.repository(location)
-        requests = picked(ws, repository, wanted, spack_root, asked.random, asked.seed) if asked.random else asked.specs
+        requests = asked.specs
+        if asked.random:
+            requests, told = pick_packages(ws, repository, asked, wanted, spack_root, retry=planner.retry)
+            refused.append(told)
+            if not requests:
+                continue
         ready = concretized(ws, repository, requests, wanted, spack_root, label)
-        # What nobody asked for by name may be refused, and the run is as good.
+        # What chance picked and Spack refuses is told, but nobody asked for it, so nothing has failed.
         refused.append(replace(_refused(ready), exit_code=0) if asked.random else _refused(ready))
         if ready.lock is None:
             continue
@@ -91,7 +93,7 @@ def plan(
         plans.append(made)
         if made.of(Action.BUILD) or ready.news:
             files |= {f"{made.key}/{name}": data for name, data in ready.files.items()}
-        if ready.news:
+        if ready.news and not asked.random:  # picks don't come again, and would drive out what does
             keys[made.key] = ready.key
     if simulate:
         counts = [asked.workers] if asked.workers else SIMULATED
@@ -108,7 +110,7 @@ def plan(
 def plan_runners(ws: Workspace, *, inputs: bool = False) -> Report:
     """Say which kinds of runners have to plan, as each concretizes for itself; set that as the matrix of a workflow."""
     asked = read_inputs(ws) if inputs else RunInputs()
-    names = [ws.stack(asked.stack)[0]] if asked.stack or asked.specs or asked.random else list(ws.settings.stacks)
+    names = [ws.stack(asked.stack)[0]] if asked.one_stack else list(ws.settings.stacks)
     jobs = plan_jobs({name: ws.settings.stacks[name] for name in names})
     actions.set_outputs(ws.env, actions.matrix(jobs))
     return Report(lines=tuple(f"{job['runner']} plans {job['stacks']}" for job in jobs))
@@ -122,7 +124,7 @@ def read_inputs(ws: Workspace) -> RunInputs:
 def _wanted(planner: _Planner, runner: str) -> Iterator[tuple[str, str]]:
     """The stacks to plan, each with the runner that it is planned for."""
     ws, asked = planner.ws, planner.asked
-    names = [ws.stack(asked.stack)[0]] if asked.stack or asked.specs or asked.random else list(ws.settings.stacks)
+    names = [ws.stack(asked.stack)[0]] if asked.one_stack else list(ws.settings.stacks)
     for name in names:
         stack = ws.settings.stacks[name]
         if runner:

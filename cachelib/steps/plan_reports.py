@@ -8,6 +8,7 @@ from dataclasses import replace
 from cachelib.model.plan import Action, StackPlan
 from cachelib.model.schedule import Costs, Limits, Work
 from cachelib.model.text import markdown
+from cachelib.steps.picking import Pick
 from cachelib.steps.reports import Report, some, step_data
 from cachelib.steps.scheduling import make_schedule
 from cachelib.steps.timing import bound, job_per_root, level_waves
@@ -42,7 +43,19 @@ def plan_report(plans: Sequence[StackPlan], rejected: Report, where: str) -> Rep
         )
         for plan in plans
     )  # fmt: skip
-    return Report(lines=tuple(lines), exit_code=rejected.exit_code, data=data)
+    return Report(lines=tuple(lines), exit_code=rejected.exit_code, data=(*rejected.data, *data))
+
+
+def pick_report(pick: Pick, stack: str, seed: str, names: int) -> Report:
+    """Which packages chance picked of how many, by which seed, and which it passed over, each with its reason."""
+    lines = some([f"  passed   {passed.name}: {passed.reason}" for passed in pick.passed])
+    lines += [f"  picked   {name}" for name in pick.names]
+    lines.append(
+        f"stack {stack}: {len(pick.names)} of {names} packages are picked at random; --seed {seed} picks the same ones of the same cache"
+    )
+    items = [{"label": name, "outcome": "picked"} for name in pick.names]
+    items += [{"label": passed.name, "outcome": "passed", "reason": passed.reason} for passed in pick.passed]
+    return Report(lines=tuple(lines), data=(step_data("pick", stack, items, seed=seed),))
 
 
 def _last(plan: StackPlan) -> str:

@@ -112,27 +112,17 @@ class Spack:
 
     def parse(self, requests: Sequence[str]) -> dict[str, str]:
         """Spack's reason for each request that it can't read or whose package it doesn't know."""
-        with tempfile.TemporaryDirectory() as folder:
-            asked, told = Path(folder, "requests.json"), Path(folder, "told.json")
-            asked.write_text(json.dumps(list(requests)), encoding="utf-8")
-            self._must(self.run("python", str(_PROBE), "parse", str(asked), str(told)), "read the requests")
-            found: dict[str, str] = json.loads(told.read_text(encoding="utf-8"))
+        found: dict[str, str] = self._probe("parse", list(requests), what="read the requests")
         return found
 
-    def names(self) -> tuple[str, ...]:
-        """All packages that there are recipes of, in all repositories."""
-        with tempfile.TemporaryDirectory() as folder:
-            told = Path(folder, "told.json")
-            self._must(self.run("python", str(_PROBE), "names", str(told)), "list the packages")
-            return tuple(str(name) for name in json.loads(told.read_text(encoding="utf-8")))
+    def names(self) -> list[str]:
+        """The names of all packages that the configured repositories hold, virtual ones among them."""
+        found: list[str] = self._probe("names", what="list the packages")
+        return found
 
-    def unfit(self, names: Sequence[str]) -> dict[str, str]:
-        """Why each of these packages can't be built by anybody or given away; an empty text where it can."""
-        with tempfile.TemporaryDirectory() as folder:
-            asked, told = Path(folder, "names.json"), Path(folder, "told.json")
-            asked.write_text(json.dumps(list(names)), encoding="utf-8")
-            self._must(self.run("python", str(_PROBE), "unfit", str(asked), str(told)), "look into recipes")
-            found: dict[str, str] = json.loads(told.read_text(encoding="utf-8"))
+    def facts(self, names: Sequence[str], target: str) -> dict[str, str]:
+        """For each package: why nobody could build and publish it for a target (the machine's own where it is empty), or nothing."""
+        found: dict[str, str] = self._probe("facts", {"names": list(names), "target": target}, what="look at packages")
         return found
 
     def concretize(self, env: Path) -> Finished:
@@ -149,10 +139,7 @@ class Spack:
 
     def describe(self, env: Path) -> dict[str, dict[str, Any]]:
         """What became of each concrete node of an environment, by DAG hash (see spack_probe.py)."""
-        with tempfile.TemporaryDirectory() as folder:
-            told = Path(folder, "told.json")
-            self._must(self.run("-e", str(env), "python", str(_PROBE), "describe", str(told)), "tell what is installed")
-            found: dict[str, dict[str, Any]] = json.loads(told.read_text(encoding="utf-8"))
+        found: dict[str, dict[str, Any]] = self._probe("describe", what="tell what is installed", before=("-e", str(env)))
         return found
 
     def buildcache_push(self, env: Path, mirror: Path, hashes: Iterable[str], *, jobs: int, on_line: Callable[[str], None]) -> None:
@@ -174,6 +161,15 @@ class Spack:
         (self._folders.cache / "home").mkdir(parents=True, exist_ok=True)
         done = run([self._program, "--color", "never", *arguments], env={**self._env, **(env or {})}, on_line=clean)
         return Finished(code=done.code, lines=tuple(_ANSI.sub("", line) for line in done.lines))
+
+    def _probe(self, command: str, asked: Any = None, *, what: str, before: Sequence[str] = ()) -> Any:
+        """Run a command of the probe inside Spack, with what is `asked` of it as JSON; return what it tells."""
+        with tempfile.TemporaryDirectory() as folder:
+            question, told = Path(folder, "asked.json"), Path(folder, "told.json")
+            question.write_text(json.dumps(asked), encoding="utf-8")
+            given = [] if asked is None else [str(question)]
+            self._must(self.run(*before, "python", str(_PROBE), command, *given, str(told)), what)
+            return json.loads(told.read_text(encoding="utf-8"))
 
     def _must(self, done: Finished, what: str) -> None:
         if done.code != 0:

@@ -1,9 +1,9 @@
 """Runs inside Spack (`spack python`), and tells as JSON what Spack's command line doesn't.
 
     spack python spack_probe.py parse REQUESTS.json OUT.json
-    spack python spack_probe.py names OUT.json
-    spack python spack_probe.py unfit NAMES.json OUT.json
     spack -e ENV python spack_probe.py describe OUT.json
+    spack python spack_probe.py names OUT.json
+    spack python spack_probe.py facts PACKAGES.json OUT.json
 
 Imports nothing of this library, and of Spack only what 1.0, 1.1 and develop share.
 """
@@ -38,53 +38,79 @@ def parse(requests):
 
 
 def names():
-    """All packages that there are recipes of."""
+    """The names of all packages, virtual ones among them: what is a package of its own only its class tells, which takes time to load."""
     import spack.repo
 
-    return sorted(spack.repo.PATH.all_package_names(include_virtuals=False))
+    return sorted(spack.repo.PATH.all_package_names(include_virtuals=True))
 
 
-def unfit(wanted):
-    """For each package: why it can't be built by anybody, or not be given away; nothing where it can."""
+def facts(asked):
+    """For each package of `names`: why nobody could build and publish it for `target`, or nothing."""
+    import spack.spec
+
+    here = spack.spec.Spec.default_arch()
+    if asked["target"]:
+        here = spack.spec.Spec(f"platform={here.platform} os={here.os} target={asked['target']}")
+    return {name: unfit(name, here) for name in asked["names"]}
+
+
+def unfit(name, here):
+    import spack.config
     import spack.repo
 
-    return {name: unfit_for(name, spack.repo.PATH) for name in wanted}
-
-
-def unfit_for(name, repos):
     try:
-        package = repos.get_pkg_class(name)
+        package = spack.repo.PATH.get_pkg_class(name)
+        settings = spack.config.get("packages", {})
+        if package.virtual:
+            return "it is virtual, and others provide it"
+        if "runtime" in getattr(package, "tags", ()):
+            return "it comes with a compiler, and nobody asks for it"
+        if settings.get(name, {}).get("buildable") is False:
+            return "it is taken from this machine, and not built"
         if package.manual_download:
-            return "its sources are only downloaded by hand"
+            return "its source has to be downloaded by hand"
         if package.license_required:
-            return "it takes a licence"
-        if any(not str(when) and held.binary for when, held in package.disable_redistribute.items()):
-            return "its recipe doesn't allow its binaries to be given away"
-        versions = package.versions
-        if not versions:
-            return "its recipe has no version"
-        if all(about.get("deprecated") for about in versions.values()):
-            return "all of its versions are deprecated"
-        if not any("sha256" in about or "commit" in about for about in versions.values()) and package.has_code:
-            return "none of its versions can be checked"
-        if platform_conflict(package):
-            return "its recipe conflicts with this platform"
+            return "it takes a licence to use"
+        if any(held.binary and holds(here, when) for when, held in package.disable_redistribute.items()):
+            return "its licence lets nobody redistribute binaries"
+        usable = [options for options in package.versions.values() if not options.get("deprecated")]
+        if not usable:
+            return "each of its versions is deprecated" if package.versions else "it has no version"
+        if all(missing(str(options.get("url") or getattr(package, "url", None) or "")) for options in usable):
+            return "its source is a file that one has to have"
+        return refusal(package, here)
     except Exception as error:
-        return "its recipe can't be read: " + str(error).splitlines()[0][:200]
+        return "its recipe can't be read: " + (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def refusal(package, here):
+    """Why a package can't be built for a platform and target whatever else is chosen; only the concretizer knows all."""
+    for when, conflicts in package.conflicts.items():
+        for conflict, message in conflicts:
+            if holds(here, when) and holds(here, conflict):
+                return not_for(package, here, message or f"it conflicts with {conflict}")
+    for when, requirements in package.requirements.items():
+        for specs, _, message in requirements:
+            if holds(here, when) and not any(here.intersects(spec) for spec in specs):
+                return not_for(package, here, message or f"it requires {' or '.join(str(spec) for spec in specs)}")
     return ""
 
 
-def platform_conflict(package):
-    """Whether a recipe conflicts with this platform, whatever is asked for."""
-    import spack.platforms
-    import spack.spec
+def holds(here, condition):
+    """Whether a condition holds for the bare architecture, and so for every spec that has it.
 
-    here = str(spack.platforms.host())
-    for when, conflicts in package.conflicts.items():
-        for conflict, _ in conflicts:
-            if not str(when) and str(conflict) in ("platform=" + here, "arch=" + here + "-None-None"):
-                return True
-    return False
+    One that names a package (`conflicts("jemalloc")`) is satisfied by every spec without a name, and says nothing of this one.
+    """
+    return not condition.name and here.satisfies(condition)
+
+
+def not_for(package, here, message):
+    return f"it is not for {here.platform} on {here.target}: {message.removeprefix(package.name + ': ')}"
+
+
+def missing(url):
+    """Whether a source is a file that isn't here."""
+    return url.startswith("file:") and not os.path.exists(url.removeprefix("file:").removeprefix("//"))
 
 
 def describe():
@@ -176,14 +202,18 @@ def read_json(path):
         return {}
 
 
+#: What each command takes beside the file that it writes: a file of JSON, or nothing.
+ASKING, TELLING = {"parse": parse, "facts": facts}, {"describe": describe, "names": names}
+
+
 def main(arguments):
-    if arguments[0] in ("parse", "unfit"):
+    if arguments[0] in ASKING:
         with open(arguments[1], encoding="utf-8") as file:
-            found = {"parse": parse, "unfit": unfit}[arguments[0]](json.load(file))
+            found = ASKING[arguments[0]](json.load(file))
     else:
-        found = {"names": names, "describe": describe}[arguments[0]]()
+        found = TELLING[arguments[0]]()
     with open(arguments[-1], "w", encoding="utf-8") as file:
         json.dump(found, file)
 
 
-main(sys.argv[-3:] if sys.argv[-3] in ("parse", "unfit") else sys.argv[-2:])
+main(sys.argv[-3:] if sys.argv[-3] in ASKING else sys.argv[-2:])

@@ -1,25 +1,102 @@
-"""Random packages out of the thousands that real Spack has recipes of."""
+"""Packages picked by chance from Spack's own repository, as its recipes really are."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
 from cachelib import pipeline
+from cachelib.model.inputs import RunInputs
+from cachelib.pipeline import planning
 from cachelib.pipeline.installing import prepare_spack
+from cachelib.pipeline.picking import pick_packages
+from cachelib.pipeline.workspace import PROJECT
 from cachelib.steps.picking import pick
+from cachelib.steps.reports import Report
+from tests.e2e.conftest import Client
+
+PROBE = PROJECT / "cachelib/tools/spack_probe.py"
+#: Packages of which each can't be built and published, and what has to be told of it.
+UNFIT = {
+    "cellranger": "its source has to be downloaded by hand",
+    "nvhpc": "its licence lets nobody redistribute binaries",
+    "totalview": "it takes a licence to use",
+    "mpi": "it is virtual, and others provide it",
+    "apple-gl": "it is not for linux on aarch64: Apple-GL is only available on Darwin",
+    "amdblis": "it is not for linux on aarch64: AMD blis available only on x86_64",
+    "gcc-runtime": "it comes with a compiler, and nobody asks for it",
+    "python": "it is taken from this machine, and not built",
+}
+#: Packages that can: of the stack itself, with its sources in files, and such as conflict with another package alone.
+FIT = ("sundial", "zlib", "memkind", "kentutils")
 
 
-def test_real_recipes(workspace: pipeline.Workspace) -> None:
-    name, stack = workspace.stack("")
-    spack, _ = prepare_spack(workspace, stack, name, "")
-    names = spack.names()
+def test_the_same_seed_picks_the_same(workspace: pipeline.Workspace, tmp_path: Path) -> None:
+    ws = replace(workspace, var=tmp_path / "var")
+    repository = ws.repository(ws.location(f"oci-layout:{tmp_path / 'registry'}").child("v1.1"))
+    asked = RunInputs(random=2, seed="a seed")
+    names, report = pick_packages(ws, repository, asked, "")
+    assert len(set(names)) == 2
+    assert pick_packages(ws, repository, asked, "")[0] == names
+    assert pick_packages(ws, repository, replace(asked, seed="another"), "")[0] != names
+    assert "--seed a seed" in report.text
+    assert int(report.lines[-1].partition(" of ")[2].split()[0]) > 8000
+    assert not (tmp_path / "registry").exists()
+
+
+def remembered(report: Report, folder: Path) -> int:
+    """How many concretizations a plan has the registry remember."""
+    assert report.exit_code == 0, report.text
+    return len(json.loads((folder / "plan/plan.json").read_text(encoding="utf-8"))["meta"]["remember"])
+
+
+def test_a_pick_that_spack_refuses_fails_nothing(workspace: pipeline.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asked for it: it is told, the other picks are planned, and the run goes on. A person's own request fails."""
+    picks = ("sundial", "nosuchpackage")
+    monkeypatch.setattr(planning, "pick_packages", lambda *_, **__: (picks, Report(lines=("picked",))))
+    ws = replace(workspace, var=tmp_path / "var")
+    to, out = f"oci-layout:{tmp_path / 'registry'}", str(tmp_path / "plan")
+    report = pipeline.plan(ws, random=2, to=to, out=out)
+    assert report.exit_code == 0, report.text
+    assert report.text.count("REJECTED") == 1
+    assert report.lines[0] == "picked"
+    (stack,) = json.loads((tmp_path / "plan/plan.json").read_text(encoding="utf-8"))["stacks"]
+    assert list(stack["roots"].values()) == ["sundial"]
+    assert pipeline.plan(ws, picks, to=to, out=out).exit_code == 5
+    # The registry remembers few concretizations: those that come again, and a pick doesn't.
+    monkeypatch.setattr(planning, "pick_packages", lambda *_, **__: (("sundial",), Report(lines=())))
+    hosted = replace(ws, env={**ws.env, "ImageOS": "ubuntu24", "ImageVersion": "1"})
+    assert remembered(pipeline.plan(hosted, random=1, to=to, out=out), tmp_path) == 0
+    assert remembered(pipeline.plan(hosted, ["sundial"], to=to, out=out), tmp_path) == 1
+    # Where nothing can be picked, nothing is built: not what the stack lists either.
+    monkeypatch.setattr(planning, "pick_packages", lambda *_, **__: ((), Report(lines=("none",))))
+    assert pipeline.plan(ws, random=2, to=to, out=out).text.splitlines()[0] == "none"
+    assert json.loads((tmp_path / "plan/plan.json").read_text(encoding="utf-8"))["matrix"] == []
+
+
+def test_what_can_not_be_built_is_told_why(client: Client, tmp_path: Path) -> None:
+    """By every Spack, for a machine of another family: it is the target of the stack that counts."""
+    asked, told = tmp_path / "asked.json", tmp_path / "told.json"
+    asked.write_text(json.dumps({"names": [*UNFIT, *FIT, "nosuchpackage"], "target": "aarch64"}), encoding="utf-8")
+    client.run("python", str(PROBE), "facts", str(asked), str(told))
+    found = json.loads(told.read_text(encoding="utf-8"))
+    assert {name: found[name] for name in UNFIT} == UNFIT
+    assert {name: found[name] for name in FIT} == dict.fromkeys(FIT, "")
+    assert "nosuchpackage" in found["nosuchpackage"]
+    client.run("python", str(PROBE), "names", str(told))
+    names = json.loads(told.read_text(encoding="utf-8"))
+    assert {*UNFIT, *FIT} <= set(names)
     assert len(names) > 8000
-    assert {"zlib", "hdf5", "sundial"} <= set(names)
-    assert "mpi" not in names
-    reasons = spack.unfit(["zlib", "sundial", "cuda", "intel-oneapi-mkl", "nag", "orca", "matlab", "nosuchpackage"])
-    assert (reasons["zlib"], reasons["sundial"]) == ("", "")
-    assert "by hand" in reasons["orca"]
-    assert "licence" in reasons["nag"] or "by hand" in reasons["nag"]
-    assert reasons["matlab"]
-    assert "can't be read" in reasons["nosuchpackage"]
-    found = [pick(names, 3, "2026-11-23", cached=set(), failing={}, unfit=spack.unfit) for _ in range(2)]
-    assert found[0] == found[1]
-    assert len(found[0].names) == 3
+
+
+def test_a_restricted_package_is_passed_over_with_its_reason(workspace: pipeline.Workspace, tmp_path: Path) -> None:
+    """In the plan's own way: of these names alone, one can be built."""
+    spack, _ = prepare_spack(workspace, workspace.settings.stacks["examples"], "examples", "")
+    found = pick(
+        ["nvhpc", "cellranger", "zlib"], 2, "seed", cached=frozenset(), failing={}, facts=lambda names: spack.facts(names, "x86_64_v3")
+    )
+    assert found.names == ("zlib",)
+    assert {(passed.name, passed.reason) for passed in found.passed} == {(name, UNFIT[name]) for name in ("nvhpc", "cellranger")}

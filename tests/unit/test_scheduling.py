@@ -19,7 +19,6 @@ from cachelib.steps.building import parse_lock
 from cachelib.steps.playing import Fate, play
 from cachelib.steps.scheduling import make_schedule
 from cachelib.steps.timing import bottom_levels, bound, job_per_root, level_waves, measure, topological
-from tests.bench import schedules
 
 LOCK = Path(__file__).resolve().parents[1] / "data" / "spack.lock"
 COSTS = Costs()
@@ -238,10 +237,3 @@ def test_a_circle_is_no_schedule() -> None:
 def test_a_schedule_that_is_none_is_refused(data: dict[str, Any]) -> None:
     with pytest.raises(FormatError):
         parse_schedule(data)
-
-
-def test_the_page_tells_what_the_code_does() -> None:
-    """docs/explanation/scheduling.md, as far as it is made in a second: `python -m tests.bench.schedules --docs` makes all of it."""
-    page = schedules.PAGE.read_text(encoding="utf-8")
-    for runners in schedules.RUNNERS:
-        assert schedules.row(100, runners) in page
