@@ -97,6 +97,8 @@ def parse_record(data: Mapping[str, Any]) -> Record:
             outcome["phases"] = tuple(Phase(**phase) for phase in outcome["phases"])
         if "error_lines" in outcome:
             outcome["error_lines"] = tuple(outcome["error_lines"])
+        for key, value in outcome.items():
+            _check(key, value)
         package = dict(data["package"])
         package["maintainers"] = tuple(package.get("maintainers", ()))
         return Record(
@@ -110,6 +112,23 @@ def parse_record(data: Mapping[str, Any]) -> Record:
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise FormatError(f"a record is malformed: {error!r}") from None
+
+
+def _check(key: str, value: object) -> None:
+    """Raise TypeError where a field of an outcome holds what no build writes there."""
+    match key, value:
+        case "seconds", int() | float() if not isinstance(value, bool) and 0 <= value < 1e9:
+            return
+        case "phases", tuple():
+            for phase in value:
+                _check("name", phase.name)
+                _check("seconds", phase.seconds)
+        case "error_lines", tuple() if all(isinstance(line, str) for line in value):
+            return
+        case _, str() if key not in ("seconds", "phases", "error_lines"):
+            return
+        case _:
+            raise TypeError(f"{key} is {value!r}"[:200])
 
 
 def _texts(value: T) -> T:

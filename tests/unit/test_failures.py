@@ -12,7 +12,7 @@ from cachelib.model.errors import CacheError
 from cachelib.model.failure import Failure, merge_failures, parse_failures
 from cachelib.model.oci import LayoutLocation
 from cachelib.model.outcome import Built, Failed, Skipped
-from cachelib.model.record import Origin, Record
+from cachelib.model.record import Origin, Record, parse_record
 from cachelib.steps import failure_reports, planning, remembering
 from cachelib.steps.building import parse_lock
 from cachelib.steps.plan_reports import plan_report
@@ -182,3 +182,23 @@ def test_a_plan_with_nothing_but_failures_says_so() -> None:
     assert "1 failed lately" in text
     assert replace(made, id="89abcdef").part(1, 1) != made.part(1, 1)
     assert text.startswith("  failing")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"message": 5}, {"phase": {}}, {"error_lines": [1, 2]}, {"log": None}, {"kind": "built", "seconds": "fast"}, {"kind": "built", "seconds": -1},
+        {"kind": "skipped", "reason": "r", "because_of": [1]}, {"kind": "built", "seconds": 1.0, "phases": [{"name": 1, "seconds": 1}]},
+    ],
+)  # fmt: skip
+def test_a_record_of_other_types_is_no_record(changes: dict[str, object]) -> None:
+    data = record().json()
+    outcome = changes if "kind" in changes else data["outcome"] | changes
+    parse_record(record().json())
+    with pytest.raises(CacheError):
+        parse_record({**data, "outcome": outcome})
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "2999-01-01T00:00:00Z", "2026-99-99T99:99:99Z", "", "now"])
+def test_a_time_that_none_is_counts_for_nothing(at: str) -> None:
+    assert merge_failures({}, [record(at=at)], frozenset()) == {}
