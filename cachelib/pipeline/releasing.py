@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from cachelib.model.digest import Digest
-from cachelib.model.outcome import Skipped
+from cachelib.model.outcome import Failed, Skipped
 from cachelib.model.plan import Action, StackPlan
 from cachelib.model.spec import Node
 from cachelib.pipeline.gathering import Taken, gather_plan
 from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plan, read_plans, remembered_keys, verified_files
 from cachelib.pipeline.publishing import index, push
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
-from cachelib.steps import build_reports, failure_reports, gathering, remembering, reports
+from cachelib.steps import build_reports, building, failure_reports, gathering, remembering, reports
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
 from cachelib.tools.files import write_atomically
@@ -54,14 +54,17 @@ def publish(
     done = reports.join([*told, pushed, *failing, *known, indexed])
     # That builds failed is what their own jobs say. What was refused, or could not be published, is said here.
     refused = any(one.warnings for one in taken)
-    return Report(
-        lines=done.lines, data=done.data, exit_code=pushed.exit_code or indexed.exit_code or (gathering.REFUSED if refused else 0)
-    )
+    later = reports.join([pushed, *failing, *known, indexed])
+    return Report(lines=done.lines, data=done.data, exit_code=later.exit_code or (gathering.REFUSED if refused else 0))
 
 
 def _unfinished(one: Taken) -> bool:
     """Whether something was not tried, though nothing that it needs failed: another run may get to it."""
-    return any(isinstance(outcome, Skipped) and not outcome.because_of for outcome in one.result.outcomes.values())
+    doomed = {h for h, outcome in one.result.outcomes.items() if isinstance(outcome, Failed)}
+    for node in building.Lock(nodes=one.result.nodes).buildable():  # dependencies first
+        if any(edge.hash in doomed for edge in node.dependencies):
+            doomed.add(node.hash)
+    return any(isinstance(outcome, Skipped) and h not in doomed for h, outcome in one.result.outcomes.items())
 
 
 def _remember_failures(ws: Workspace, to: str, one: Taken) -> Report:

@@ -25,6 +25,8 @@ class RunParts:
         self._folder, self._run, self._interval = folder, run, interval
         self._listed = {artifact.name: artifact for artifact in sorted(run.artifacts(), key=lambda found: found.id)} if listed else None
         self._asked: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
+        self._outdated: dict[str, int] = {}
 
     def find(self, name: str) -> DiskMirror | None:
         """The part of a name, or nothing as long as it isn't there; raise FormatError where it holds what no mirror holds."""
@@ -32,8 +34,9 @@ class RunParts:
         if found is not None:
             return found
         artifact = self._run.artifact(name) if self._listed is None else self._listed.get(name)
-        if artifact is None:
+        if artifact is None or artifact.id == self._outdated.get(name):
             return None
+        self._seen[name] = artifact.id
         with self._folder.scratch() as place:
             archive = place / f"{name}.zip"
             self._run.download(artifact, archive)
@@ -54,6 +57,7 @@ class RunParts:
         if found is None:
             return ""
         if found.status == "completed":
+            self._outdated.pop(name, None)  # what it handed on before is all that there will be
             # It may have handed the part on just before it ended.
             return "" if self._run.artifact(name) else f"the job that was to build it has ended ({found.conclusion}): {found.name}"
         if found.status != "in_progress" and asked >= _QUEUED:
@@ -66,6 +70,9 @@ class RunParts:
         if found is None or found.status == "completed":
             return False
         self._folder.forget(name)
+        # Not fetched again and again: only what is handed on from now on is looked at.
+        if name in self._seen:
+            self._outdated[name] = self._seen[name]
         return True
 
     def _job(self, name: str) -> Job | None:

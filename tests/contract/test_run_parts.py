@@ -114,6 +114,7 @@ def test_what_a_job_handed_on_before_it_is_run_again_is_outdated(run: Run) -> No
     assert not parts.outdated(PART, JOB)
     run.job("in_progress")
     assert parts.outdated(PART, JOB)
+    assert parts.find(PART) is None, "what is outdated is not fetched once more"
     # What it hands on now is fetched anew.
     run.upload(spec="newer")
     found = parts.find(PART)
