@@ -206,6 +206,7 @@ def build(
         "plan_key": "which of the plans, by its key or its stack (default: the only one that builds something)",
         "spack": SPACK,
         "wait": "minutes to wait, in all, for what other workers build",
+        "minutes": "what is not done after so many minutes is given up, and what is done handed on (0: no limit; on GitHub the job's)",
         "jobs": "processes per package (default: the cores, shared out)",
         "packages": "packages that are built at once (default: half the cores, at most 4)",
         "github": GITHUB,
@@ -224,6 +225,7 @@ def work(
     plan_key: str = "",
     spack: str = "",
     wait: int = 300,
+    minutes: float = 0.0,
     jobs: int = 0,
     packages: int = 0,
     github: bool = False,
@@ -232,7 +234,9 @@ def work(
 ) -> Report:
     """Be one worker of a plan: build its slots in order, and hand each on as a part."""
     ws = pipeline.open_workspace(config)
-    return pipeline.work(ws, worker, plan, parts, plan_key, spack, wait, jobs, packages, slot=slot, on_github=github, digest=digest)
+    return pipeline.work(
+        ws, worker, plan, parts, plan_key, spack, wait, jobs, packages, slot=slot, on_github=github, digest=digest, minutes=minutes
+    )
 
 
 @task(help={"config": CONFIG, "plan": PLAN, "parts": PARTS, "github": GITHUB, "digest": DIGEST, "json": JSON})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -55,20 +56,25 @@ class Failure:
 
 
 def parse_failures(data: Mapping[str, Any]) -> dict[str, Failure]:
-    """Read the JSON of all failures, by DAG hash; raise FormatError where it is malformed."""
-    try:
-        found = [
-            Failure(
-                hash=check_hash(item["hash"], "a failure"), label=str(item["label"]), phase=str(item["phase"]),
-                message=str(item["message"]), error_lines=tuple(str(line) for line in item["errorLines"]),
-                since=_time(item["since"]), last=_time(item["last"]), times=max(1, min(int(item["times"]), 1000)),
-                origin=Origin(**{key: str(value) for key, value in item["origin"].items()}), log=str(item["log"]), spec=str(item["spec"]),
-            )
-            for item in data["failures"]
-        ]  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"the failures are malformed: {error!r}") from None
-    return {failure.hash: failure for failure in found}
+    """Read the JSON of all failures, by DAG hash; raise FormatError where it is none. A malformed one costs no other."""
+    items = data.get("failures")
+    if not isinstance(items, list):
+        raise FormatError("the failures are no list")
+    found = {}
+    for item in items:
+        with suppress(KeyError, TypeError, ValueError, AttributeError, FormatError):
+            failure = _failure(item)
+            found[failure.hash] = failure
+    return found
+
+
+def _failure(item: Mapping[str, Any]) -> Failure:
+    return Failure(
+        hash=check_hash(item["hash"], "a failure"), label=str(item["label"]), phase=str(item["phase"]),
+        message=str(item["message"]), error_lines=tuple(str(line) for line in item["errorLines"]),
+        since=_time(item["since"]), last=_time(item["last"]), times=max(1, min(int(item["times"]), 1000)),
+        origin=Origin(**{key: str(value) for key, value in item["origin"].items()}), log=str(item["log"]), spec=str(item["spec"]),
+    )  # fmt: skip
 
 
 def merge_failures(known: Mapping[str, Failure], records: Iterable[Record], published: Set[str]) -> dict[str, Failure]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cachelib.model.outcome import BuildOutcome, Failed, Rejected, Reused
 from cachelib.model.record import Origin
 from cachelib.pipeline.concretize import concretize
 from cachelib.pipeline.installing import prepare_spack
-from cachelib.pipeline.workspace import Workspace
+from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps import build_reports, building, reports
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reports import Report
@@ -90,22 +91,37 @@ def run_build(
 
 
 def install_watched(
-    ws: Workspace, spack: Spack, env: Path, name: str, total: int, *, jobs: int, packages: int, only: Sequence[str] = ()
+    ws: Workspace,
+    spack: Spack,
+    env: Path,
+    name: str,
+    total: int,
+    *,
+    jobs: int,
+    packages: int,
+    only: Sequence[str] = (),
+    until: float = math.inf,
 ) -> building.InstallWatch:
-    """Have Spack install an environment (`only` some hashes of it), say how far it is, and return what it said."""
+    """Have Spack install an environment (`only` some hashes of it), say how far it is, and return what it said.
+
+    When the monotonic clock says `until` (seconds), Spack is ended; what it installed by then is kept.
+    """
     watch = building.InstallWatch()
     ws.progress.start(f"build {name}", total)
 
     def on_line(line: str) -> None:
         known = len(watch.done)
-        if said := watch.line(line):
+        if said := watch.line(line, time.monotonic()):
             ws.progress.say(said)
             if len(watch.done) > known:
                 ws.progress.advance(said)
 
     cores = os.cpu_count() or 1
     packages = packages or max(1, min(4, cores // 2))
-    spack.install(env, jobs=jobs or max(1, cores // packages), packages=packages, on_line=on_line, only=only)
+    done = spack.install(env, jobs=jobs or max(1, cores // packages), packages=packages, on_line=on_line, only=only, until=until)
+    if done.timed_out:
+        watch.stopped = until
+        ws.progress.say("WARNING: Spack was ended, as the time was over")
     ws.progress.finish()
     return watch
 
@@ -210,5 +226,5 @@ def origin_of(ws: Workspace, name: str, stack: Stack, spack: Spack) -> Origin:
         source=source,
         revision=env.get("GITHUB_SHA", "") or git.head(ws.folder, env),
         run=f"{source}/actions/runs/{env['GITHUB_RUN_ID']}" if source and env.get("GITHUB_RUN_ID") else "",
-        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=now(),
     )

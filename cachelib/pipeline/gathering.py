@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from cachelib.model.errors import CacheError
 from cachelib.model.outcome import BuildOutcome, Failed, Skipped
 from cachelib.model.plan import StackPlan
-from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plan, read_plans
-from cachelib.pipeline.workspace import Workspace
+from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_created, plan_folder, read_plan, read_plans
+from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps import build_reports, building, gathering
 from cachelib.steps.reports import Report, join
 from cachelib.tools.github_run import open_run
@@ -28,7 +28,7 @@ def gather(ws: Workspace, plan: str = "", parts: str = "", *, on_github: bool = 
     reports = []
     for made in read_plans(folder, digest):
         if made.schedule.workers:
-            taken = gather_plan(ws, shared, *read_plan(folder, made.key, digest))
+            taken = gather_plan(ws, shared, *read_plan(folder, made.key, digest), since=plan_created(folder, digest))
             told = build_reports.build_report(taken.result)
             code = told.exit_code or (gathering.REFUSED if taken.warnings else 0)
             reports.append(replace(told, lines=(*taken.warnings, *told.lines), exit_code=code))
@@ -42,19 +42,27 @@ class Taken:
     plan: StackPlan
     result: building.BuildResult
     warnings: tuple[str, ...]
+    #: The parts that were there, whatever was in them.
+    parts: frozenset[str]
 
 
-def gather_plan(ws: Workspace, shared: Parts, made: StackPlan, lock: building.Lock) -> Taken:
-    """Take what the workers of one plan handed on; what is refused of it is told and costs nothing else."""
-    mirror, outcomes, warnings, count = ws.mirror(made.image), dict[str, BuildOutcome](), list[str](), 0
+def gather_plan(ws: Workspace, shared: Parts, made: StackPlan, lock: building.Lock, *, since: str) -> Taken:
+    """Take what the workers of one plan handed on; what is refused of it is told and costs nothing else.
+
+    The plan was made `since` (RFC 3339): what says that it was built at another time than between then and now is not believed.
+    """
+    mirror, outcomes, warnings, there, count = ws.mirror(made.image), dict[str, BuildOutcome](), list[str](), set[str](), 0
     before = {name.hash for name in mirror.names(lambda _: None)}
     ws.progress.start(f"gather {made.stack}", len(made.parts()))
     for part, allowed in made.parts().items():
         try:
-            found = take_part(shared, part, mirror, lock, allowed)
-        except CacheError as error:
+            found = take_part(shared, part, mirror, lock, allowed, since)
+            there |= {part} if found is not None else set()
+        except (CacheError, OSError) as error:
             found = None
-            warnings.append(f"  REFUSED  {part}: {error.message}")
+            there.add(part)
+            warnings.append(f"  REFUSED  {part}: {error.message if isinstance(error, CacheError) else error}")
+        shared.done(part)
         for h in allowed:
             record = found.records.get(h) if found else None
             outcomes[h] = record.outcome if record else Skipped(reason=gathering.fate(None))
@@ -64,10 +72,12 @@ def gather_plan(ws: Workspace, shared: Parts, made: StackPlan, lock: building.Lo
     ws.progress.finish()
     mirror.write_index()
     result = building.BuildResult(outcomes=outcomes, nodes=lock.nodes, rejected=(), mirror=str(mirror.root), written=count)
-    return Taken(plan=made, result=result, warnings=tuple(warnings))
+    return Taken(plan=made, result=result, warnings=tuple(warnings), parts=frozenset(there))
 
 
-def take_part(shared: Parts, part: str, mirror: DiskMirror, lock: building.Lock, allowed: tuple[str, ...]) -> gathering.Gathered | None:
+def take_part(
+    shared: Parts, part: str, mirror: DiskMirror, lock: building.Lock, allowed: tuple[str, ...], since: str = ""
+) -> gathering.Gathered | None:
     """Take a part over into the mirror, with its records and logs; nothing where it isn't there.
 
     Raises FormatError where it holds what no mirror holds.
@@ -78,6 +88,8 @@ def take_part(shared: Parts, part: str, mirror: DiskMirror, lock: building.Lock,
     found = gathering.gather(source, mirror, lock, frozenset(allowed))
     for h, record in found.records.items():
         log = None
+        if since:
+            record = gathering.made_between(record, since, now())
         if isinstance(record.outcome, Failed):
             log = source.read_log(h, gathering.LOG_LIMIT)
             record = replace(record, outcome=replace(record.outcome, log=str(mirror.log_path(h)) if log is not None else ""))

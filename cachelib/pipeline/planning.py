@@ -19,7 +19,7 @@ from cachelib.model.spec import Node
 from cachelib.pipeline.locks import Concretized, concretized
 from cachelib.pipeline.picking import pick_packages
 from cachelib.pipeline.plans import plan_folder, write_plan
-from cachelib.pipeline.workspace import Workspace
+from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps import artifacts, build_reports, building, plan_reports, planning, remembering, reports
 from cachelib.steps.changes import newest_builds
 from cachelib.steps.reports import Report
@@ -98,7 +98,7 @@ def plan(
     if simulate:
         counts = [asked.workers] if asked.workers else SIMULATED
         return reports.join([*refused, plan_reports.simulation(plans, counts, Limits(), planner.costs)])
-    meta = {"plan": PLAN_VERSION, "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "remember": keys}
+    meta = {"plan": PLAN_VERSION, "created": now(), "remember": keys}
     digest = write_plan(folder, meta, plans, files)
     jobs = [job for made in plans for job in made.jobs()]
     outputs = {"jobs": str(len(jobs)), "folder": str(folder), f"digest_{number}" if number else "digest": digest}
@@ -164,12 +164,12 @@ def _plan(planner: _Planner, repository: Repository, ready: Concretized, lock: b
 
 def _failing(repository: Repository) -> dict[str, str]:
     """What failed so lately that it isn't tried again yet, and why."""
-    now = datetime.now(UTC)
+    today = datetime.now(UTC)
     known = remembering.known_failures(repository)
     return {
         h: f"{failure.told()}; the same recipe is tried again on {failure.next_try():%Y-%m-%d}, or with --retry"
         for h, failure in known.items()
-        if failure.next_try() > now
+        if failure.next_try() > today
     }
 
 

@@ -86,6 +86,11 @@ def remembered_keys(folder: Path, digest: str = "") -> dict[str, str]:
     return {str(plan): str(key) for plan, key in _read(folder, digest)["meta"].get("remember", {}).items()}
 
 
+def plan_created(folder: Path, digest: str = "") -> str:
+    """When a plan was made (RFC 3339, UTC): what it has built is no older. Empty where it doesn't tell."""
+    return str(_read(folder, digest)["meta"].get("created", ""))
+
+
 def read_plan(folder: Path, key: str, digest: str = "") -> tuple[StackPlan, building.Lock]:
     """One plan by its key or stack (the only one that builds something, where neither is named), and its concretization."""
     body = _read(folder, digest)

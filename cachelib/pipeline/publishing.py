@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 from cachelib.model.config import Stack
@@ -15,10 +16,13 @@ from cachelib.steps.reports import Report
 from cachelib.tools import actions
 
 
-def push(ws: Workspace, to: str = "", *, force: bool = False, dry_run: bool = False, jobs: int = JOBS) -> Report:
-    """Push the mirrors of all images into the registry."""
+def push(
+    ws: Workspace, to: str = "", *, force: bool = False, dry_run: bool = False, jobs: int = JOBS, images: Collection[str] = ()
+) -> Report:
+    """Push the mirrors of all images (or of some `images`) into the registry."""
     check_jobs(jobs)
-    found = [(image, stack) for image, (_, stack) in ws.images().items() if ws.mirror(image).names()]
+    wanted = images or ws.images()
+    found = [(image, stack) for image, (_, stack) in ws.images().items() if image in wanted and ws.mirror(image).names()]
     if not found:
         raise MirrorError(f"there is nothing to push: {ws.var / 'mirror'} holds no entries", hint="run `inv build` first")
     done = reports.join(

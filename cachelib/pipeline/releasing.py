@@ -3,59 +3,129 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from cachelib.model.digest import Digest
+from cachelib.model.errors import CacheError
 from cachelib.model.outcome import Failed, Skipped
 from cachelib.model.plan import Action, StackPlan
+from cachelib.model.record import Origin
 from cachelib.model.spec import Node
 from cachelib.pipeline.gathering import Taken, gather_plan
-from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plan, read_plans, remembered_keys, verified_files
+from cachelib.pipeline.plans import (
+    fetch_plan,
+    parts_folder,
+    plan_created,
+    plan_folder,
+    read_plan,
+    read_plans,
+    remembered_keys,
+    verified_files,
+)
 from cachelib.pipeline.publishing import index, push
-from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
+from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs, now
 from cachelib.steps import build_reports, building, failure_reports, gathering, remembering, reports
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
 from cachelib.tools.files import write_atomically
-from cachelib.tools.github_run import open_run
+from cachelib.tools.github_run import GitHubRun, open_run
 from cachelib.tools.parts import PartFolder, Parts
 from cachelib.tools.run_parts import RunParts
 
 #: An attestation takes so many subjects (actions/attest), and a run attests so many times.
 SUBJECTS, ATTESTATIONS = 1024, 4
+T = TypeVar("T")
 
 
 def publish(
     ws: Workspace, to: str = "", plan: str = "", parts: str = "", *, on_github: bool = False, digest: str = "", jobs: int = JOBS
 ) -> Report:
-    """Gather what the workers of a plan built, push it, remember what failed, and bring the indexes up to it."""
+    """Gather what the workers of a plan built, push it, remember what failed, and bring the indexes up to it.
+
+    What workers hand on is hostile: whatever one stack's does to one step, the other steps and stacks go on.
+    """
     check_jobs(jobs)
     folder, local = plan_folder(ws, plan), PartFolder(parts_folder(ws, parts))
     shared: Parts = local
-    if on_github:
-        run = open_run(ws.env, ws.progress.say)
+    run = open_run(ws.env, ws.progress.say) if on_github else None
+    if run is not None:
         fetch_plan(run, folder, local)
         shared = RunParts(local, run, listed=True)
     plans = read_plans(folder, digest)
-    taken = [gather_plan(ws, shared, *read_plan(folder, made.key, digest)) for made in plans if made.schedule.workers]
-    told = [Report(lines=(*one.warnings, *build_reports.build_report(one.result).lines)) for one in taken]
-    pushed = Report(lines=("push: nothing was built",))
-    if any(ws.mirror(image).names() for image in ws.images()):
-        pushed = reports.attempt(partial(push, ws, to, jobs=jobs))
-    failing = [reports.attempt(partial(_remember_failures, ws, to, one)) for one in taken]
-    known = [reports.attempt(partial(_remember_lock, ws, to, folder, made, digest)) for made in plans]
-    indexed = index(ws, to, jobs=jobs)
-    new = [item for data in pushed.data if data["step"] == "push" for item in data["items"] if item["outcome"] == "pushed"]
+    release = _Release(ws=ws, to=to, folder=folder, digest=digest, shared=shared, run=run, jobs=jobs)
+    for made in plans:
+        release.plan(made)
+    rest = [image for image in ws.images() if image not in {made.image for made in plans} and ws.mirror(image).names()]
+    if rest:
+        release.reports.append(reports.attempt(partial(push, ws, to, jobs=jobs, images=rest)))
+    release.reports.append(index(ws, to, jobs=jobs))
+    done = reports.join(release.reports)
+    new = [item for data in done.data if data["step"] == "push" for item in data["items"] if item["outcome"] == "pushed"]
     subjects = _write_subjects(ws.var / "subjects", new)
-    again = bool(new) and (any(made.of(Action.LEFT_OVER) for made in plans) or any(_unfinished(one) for one in taken))
-    actions.set_outputs(ws.env, {"pushed": str(len(new)), "again": str(again).lower()} | subjects)
-    done = reports.join([*told, pushed, *failing, *known, indexed])
-    # That builds failed is what their own jobs say. What was refused, or could not be published, is said here.
-    refused = any(one.warnings for one in taken)
-    later = reports.join([pushed, *failing, *known, indexed])
-    return Report(lines=done.lines, data=done.data, exit_code=later.exit_code or (gathering.REFUSED if refused else 0))
+    left = release.unfinished or any(made.of(Action.LEFT_OVER) for made in plans)
+    actions.set_outputs(ws.env, {"pushed": str(len(new)), "again": str(bool(new) and left).lower()} | subjects)
+    return done
+
+
+@dataclass(kw_only=True)
+class _Release:
+    """What is published of a run, plan by plan, and what is to be told of it."""
+
+    ws: Workspace
+    to: str
+    folder: Path
+    digest: str
+    shared: Parts
+    run: GitHubRun | None
+    jobs: int
+    reports: list[Report] = field(default_factory=list)
+    unfinished: bool = False
+
+    def plan(self, made: StackPlan) -> None:
+        """Publish what was built of a plan, and remember the rest."""
+        taken = self._attempt(lambda: self._take(made)) if made.schedule.workers else None
+        if self.ws.mirror(made.image).names():
+            self._step(lambda: push(self.ws, self.to, jobs=self.jobs, images=[made.image]))
+        else:
+            self.reports.append(Report(lines=(f"push: nothing of stack {made.stack} was built",)))
+        if taken is not None:
+            self.unfinished |= _unfinished(taken)
+            self._step(lambda: _remember_failures(self.ws, self.to, taken))
+        self._step(lambda: _remember_lock(self.ws, self.to, self.folder, made, self.digest))
+
+    def _take(self, made: StackPlan) -> Taken:
+        taken = gather_plan(
+            self.ws, self.shared, *read_plan(self.folder, made.key, self.digest), since=plan_created(self.folder, self.digest)
+        )
+        if self.run is not None:
+            taken = _blame(self.ws, self.run, taken)
+        # That builds failed is what their own jobs say. What was refused, or could not be published, is said here.
+        lines = (*taken.warnings, *build_reports.build_report(taken.result).lines)
+        self.reports.append(Report(lines=lines, exit_code=gathering.REFUSED if taken.warnings else 0))
+        return taken
+
+    def _step(self, step: Callable[[], Report]) -> None:
+        report = self._attempt(step)
+        self.reports += [report] if report is not None else []
+
+    def _attempt(self, step: Callable[[], T]) -> T | None:
+        """What a step gives; where it fails, in whatever way, that is told at the end, and nothing else is lost."""
+        try:
+            return step()
+        except CacheError as error:
+            self.reports.append(reports.error_report(error))
+        except OSError as error:
+            self.reports.append(reports.error_report(CacheError(str(error), hint="is the disk full, or a folder not yours?")))
+        except Exception as error:
+            self.ws.progress.say(traceback.format_exc())
+            told = CacheError(f"what was not foreseen: {error!r}", hint="please report it, with the lines above")
+            self.reports.append(reports.error_report(told))
+        return None
 
 
 def _unfinished(one: Taken) -> bool:
@@ -65,6 +135,16 @@ def _unfinished(one: Taken) -> bool:
         if any(edge.hash in doomed for edge in node.dependencies):
             doomed.add(node.hash)
     return any(isinstance(outcome, Skipped) and h not in doomed for h, outcome in one.result.outcomes.items())
+
+
+def _blame(ws: Workspace, run: GitHubRun, taken: Taken) -> Taken:
+    """The same, where jobs broke down at a build: what was built then is said to have failed, or the next run would do the same."""
+    broken = {job.name.rpartition(" / ")[2] for job in run.jobs() if job.conclusion in ("failure", "timed_out")}
+    failed = gathering.broke_down(taken.plan, taken.parts, broken)
+    mirror = ws.mirror(taken.plan.image)
+    for h, outcome in failed.items():
+        mirror.write_record(building.make_record(taken.result.nodes[h], outcome, {}, Origin(stack=taken.plan.stack, created=now())), None)
+    return replace(taken, result=replace(taken.result, outcomes={**taken.result.outcomes, **failed}))
 
 
 def _remember_failures(ws: Workspace, to: str, one: Taken) -> Report:

@@ -11,7 +11,7 @@ from cachelib.model.errors import CacheError, UsageError
 from cachelib.model.plan import PLAN_VERSION, Action, StackPlan
 from cachelib.pipeline.planning import read_inputs
 from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plans, remembered_keys, verified_files, write_plan
-from cachelib.pipeline.workspace import Workspace
+from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
 from cachelib.tools.github_run import open_run
@@ -53,7 +53,7 @@ def schedule(ws: Workspace) -> Report:
             continue
         kept.append(made)
         jobs += made.jobs()
-    digest = write_plan(plan_folder(ws, ""), {"plan": PLAN_VERSION, "remember": remember}, kept, files)
+    digest = write_plan(plan_folder(ws, ""), {"plan": PLAN_VERSION, "created": now(), "remember": remember}, kept, files)
     # A pull request is built, and publishes nothing: whoever wrote it.
     allowed = asked.publish and not ws.env.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
     publish = allowed and bool(jobs or remember)

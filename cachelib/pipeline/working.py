@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -40,6 +41,10 @@ from cachelib.tools.spack import Spack
 _LEAST_DISK = 2 * 10**9
 #: Seconds after which a worker says again what it waits for.
 _TELL = 300.0
+#: Minutes that the workflow gives a job that builds, and how many of them are left to hand on what was built when time is over.
+JOB_MINUTES, _HAND_ON = 355, 20
+#: Seconds in which nothing is built that is worth the start.
+_TOO_SHORT = 10.0
 
 
 def work(
@@ -56,8 +61,12 @@ def work(
     slot: int = 0,
     on_github: bool = False,
     digest: str = "",
+    minutes: float = 0.0,
 ) -> Report:
-    """Build what the plan has for a worker (counted from 1), all its slots or one of them, into a part for each slot."""
+    """Build what the plan has for a worker (counted from 1), all its slots or one of them, into a part for each slot.
+
+    What is not done after so many `minutes` is given up (on GitHub from the job's start on, 0 being as long as a job may take).
+    """
     shared = PartFolder(parts_folder(ws, parts))
     run = open_run(ws.env, ws.progress.say) if on_github else None
     folder = plan_folder(ws, plan)
@@ -71,14 +80,28 @@ def work(
         raise UsageError(f"--slot is {slot}", hint=f"worker {worker} has {slots} slots; 0 is all of them")
     if wait < 0:
         raise UsageError(f"--wait is {wait}", hint="minutes, 0 or more")
+    until = _until(ws, minutes, on_github=on_github)
     name, stack = ws.stack(made.stack)
     spack, _ = prepare_spack(ws, stack, name, spack_root)
     at_work = _Worker(
         ws=ws, plan=made, lock=lock, stack=stack, spack=spack, mirror=ws.mirror(made.image), env=_environment(ws, made, folder),
         number=worker, parts=RunParts(shared, run, interval=_interval(ws)) if run else shared,
-        deadline=time.monotonic() + wait * 60, jobs=jobs, packages=packages, again=ws.env.get("GITHUB_RUN_ATTEMPT", "1") != "1",
+        deadline=min(time.monotonic() + wait * 60, until), until=until, jobs=jobs, packages=packages,
+        again=ws.env.get("GITHUB_RUN_ATTEMPT", "1") != "1",
     )  # fmt: skip
     return join(at_work.slot(number) for number in ([slot] if slot else range(1, slots + 1)))
+
+
+def _until(ws: Workspace, minutes: float, *, on_github: bool) -> float:
+    """When Spack is ended, by the monotonic clock (seconds): early enough to hand on what is built by then."""
+    if minutes < 0 or math.isnan(minutes):
+        raise UsageError(f"--minutes is {minutes}", hint="how long this worker may take; 0 is as long as it likes")
+    minutes = minutes or (JOB_MINUTES - _HAND_ON if on_github else math.inf)
+    passed = 0.0
+    if on_github:
+        with contextlib.suppress(OSError, ValueError, KeyError):  # the job's first step tells when it began
+            passed = max(0.0, time.time() - float(Path(ws.env["RUNNER_TEMP"], "started").read_text()))
+    return time.monotonic() + minutes * 60 - passed
 
 
 def _interval(ws: Workspace) -> float:
@@ -118,6 +141,7 @@ class _Worker:
     env: Path
     number: int
     deadline: float
+    until: float
     jobs: int
     packages: int
     #: Whether GitHub runs the job once more: what failed is then tried again.
@@ -139,7 +163,7 @@ class _Worker:
         left = tuple(h for h in slot.builds if h not in known)
         missing = self._wait(slot.waits)
         self.mirror.write_index()
-        skipped = self._full(left) or gathering.lacking(left, self.lock, missing)
+        skipped = self._late(left) or self._full(left) or gathering.lacking(left, self.lock, missing)
         outcomes |= skipped
         described: dict[str, dict[str, Any]] = {}
         if wanted := [h for h in left if h not in skipped]:
@@ -163,6 +187,10 @@ class _Worker:
         take_part(self.parts, name, self.mirror, self.lock, slot.builds)
         return self._report(outcomes, len(written))
 
+    def _late(self, hashes: tuple[str, ...]) -> dict[str, Skipped]:
+        """Everything skipped, where there is no time left to build it in."""
+        return {h: Skipped(reason=building.NO_TIME) for h in hashes} if self.until - time.monotonic() < _TOO_SHORT else {}
+
     def _full(self, hashes: tuple[str, ...]) -> dict[str, Skipped]:
         """Everything skipped, where there is no disk left to build it on."""
         free = shutil.disk_usage(self.ws.var).free
@@ -175,8 +203,9 @@ class _Worker:
         before = frozenset(h for h, facts in self.spack.describe(self.env).items() if facts["installed"])
         mirrored = frozenset(name.hash for name in self.mirror.names(lambda _: None))
         watch = install_watched(
-            self.ws, self.spack, self.env, self.plan.stack, len(wanted), jobs=self.jobs, packages=self.packages, only=wanted
-        )
+            self.ws, self.spack, self.env, self.plan.stack, len(wanted), jobs=self.jobs, packages=self.packages, only=wanted,
+            until=self.until,
+        )  # fmt: skip
         outcomes = building.classify(self.lock, self.spack.describe(self.env), watch, before, mirrored)
         return {h: outcomes[h] for h in wanted}
 

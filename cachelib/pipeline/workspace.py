@@ -8,6 +8,7 @@ import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cachelib.model.config import Settings, Stack
@@ -120,6 +121,11 @@ def check_jobs(jobs: int) -> None:
     """Raise UsageError for a number of requests at once that can't be meant."""
     if not 1 <= jobs <= MOST_JOBS:
         raise UsageError(f"--jobs is {jobs}", hint=f"from 1 to {MOST_JOBS} requests can be under way at once")
+
+
+def now() -> str:
+    """This moment (RFC 3339, UTC, to the second)."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def open_workspace(config: str = "", var: str = "", shared: str = "", *, settings: Settings | None = None) -> Workspace:

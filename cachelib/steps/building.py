@@ -20,6 +20,9 @@ _INSTALLING = re.compile(r"==> Installing (?P<what>\S+-(?P<hash>[a-z2-7]{32}))(?
 _DONE = re.compile(r"\[\+\] \S*/(?P<what>[^/\s]+-(?P<hash>[a-z2-7]{32}))$")
 _ERROR = re.compile(r"==> Error: (?P<what>\S+-(?P<hash>[a-z2-7]{32})): (?P<message>.*)")
 _GENERIC_ERROR = re.compile(r"==> Error: (?P<message>.*)")
+#: A build that took so long (seconds) and was cut off has failed: the next run would not do better.
+LONG = 3600.0
+NO_TIME = "the time of the job was over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +130,16 @@ class InstallWatch:
     attempted: set[str] = field(default_factory=set)
     done: set[str] = field(default_factory=set)
     errors: dict[str, str] = field(default_factory=dict)
+    #: When each of them began (seconds of a monotonic clock), and when Spack was ended, as the time was over.
+    began: dict[str, float] = field(default_factory=dict)
+    stopped: float | None = None
     _said: str = ""
 
-    def line(self, line: str) -> str | None:
-        """Take one line; return what a person should hear of it, if anything."""
+    def line(self, line: str, now: float = 0.0) -> str | None:
+        """Take one line, said `now`; return what a person should hear of it, if anything."""
         if match := _INSTALLING.match(line):
             self.attempted.add(match["hash"])
+            self.began.setdefault(match["hash"], now)
             return f"building {match['what'][:-25]}"
         if match := _DONE.search(line):
             self.done.add(match["hash"])
@@ -188,6 +195,8 @@ def classify(
             cause = outcomes[broken.hash]
             because = cause.because_of if isinstance(cause, Skipped) and cause.because_of else lock.nodes[broken.hash].label
             outcomes[node.hash] = Skipped(reason="a dependency failed", because_of=because)
+        elif watch.stopped is not None and node.hash not in watch.errors:
+            outcomes[node.hash] = _cut_off(watch.stopped - watch.began.get(node.hash, watch.stopped), facts)
         elif node.hash in watch.attempted or node.hash in watch.errors:
             outcomes[node.hash] = Failed(
                 # Without a log it never came to a phase: its sources were not to be had.
@@ -199,6 +208,14 @@ def classify(
         else:
             outcomes[node.hash] = Skipped(reason=watch.last_error or "Spack ended before its turn")
     return outcomes
+
+
+def _cut_off(seconds: float, facts: Mapping[str, Any]) -> BuildOutcome:
+    """What a spec is, at which Spack was for so long when its time was over: one that had next to no time did nothing wrong."""
+    if seconds < LONG:
+        return Skipped(reason=NO_TIME)
+    message = f"it was not done after {seconds / 60:.0f} minutes, when the time of its job was over"
+    return Failed(phase="time", message=message, error_lines=tuple(map(str, facts.get("errors", ()))), log=str(facts.get("log", "")))
 
 
 def plan_lines(lock: Lock, before: frozenset[str], mirrored: frozenset[str]) -> tuple[str, ...]:

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from cachelib.model.schedule import Costs, Limits, Work
 from cachelib.steps.timing import Layout
 
+#: A slot that is thought to have taken so long (seconds) by now is handed on.
+_LONGEST_SLOT = 3600.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
@@ -102,7 +105,12 @@ class _Play:
 
     def _should_hand_over(self, worker: _Worker, at: int, following: str, now: float) -> bool:
         """Whether the next spec needs what came after the slot began, or others could go on with what this slot holds."""
-        if worker.open_since is None or len(self._workers) == 1:
+        if worker.open_since is None:
+            return False
+        # A job that dies loses the slot that it was at.
+        if now - worker.open_since >= _LONGEST_SLOT and len(worker.slots) < self._limits.slots:
+            return True
+        if len(self._workers) == 1:
             return False
         needs = self._graph[following].needs
         if any(self._builder[need] != at and self._handed[need] > worker.open_since for need in needs):

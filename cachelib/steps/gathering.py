@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from cachelib.model.entry import Entry
 from cachelib.model.errors import BuildError, CacheError, FormatError
 from cachelib.model.outcome import Built, Failed, Reused, Skipped, Warned
+from cachelib.model.plan import StackPlan
 from cachelib.model.ports import Mirror
 from cachelib.model.record import Record
 from cachelib.model.spec import Node, dag_hash
@@ -118,6 +119,33 @@ def lacking(hashes: tuple[str, ...], lock: Lock, missing: Mapping[str, str]) -> 
             if edge.hash in missing:
                 found[h] = Skipped(reason=missing[edge.hash], because_of=lock.nodes[edge.hash].label)
                 break
+    return found
+
+
+def made_between(record: Record, since: str, now: str) -> Record:
+    """The record, if it is of a time between two (RFC 3339, UTC); else that with the first of them as its own.
+
+    What is thought to be of another century is never tried again, or never pruned.
+    """
+    if since <= record.origin.created <= now:
+        return record
+    return replace(record, origin=replace(record.origin, created=since))
+
+
+def broke_down(plan: StackPlan, there: Set[str], broken: Set[str]) -> dict[str, Failed]:
+    """What the jobs of a plan that broke down were at: the first spec of the first part that each did not hand on.
+
+    `there` are the parts that were handed on, `broken` the names of jobs that broke down. It may be another one of that part; then that
+    is the first one of the next run, which leaves this one out.
+    """
+    found = {}
+    for worker, slots in enumerate(plan.schedule.workers, 1):
+        if plan.job(worker) not in broken:
+            continue
+        lost = next((slot for number, slot in enumerate(slots, 1) if plan.part(worker, number) not in there), None)
+        if lost is not None:
+            message = "its job broke down and handed nothing on: out of memory or disk, or killed"
+            found[lost.builds[0]] = Failed(phase="job", message=message)
     return found
 
 

@@ -31,6 +31,9 @@ class Parts(Protocol):
     def outdated(self, name: str, job: str, /) -> bool:
         """Whether the job that handed a part on is at it again: what it made before is then forgotten, and asked for anew."""
 
+    def done(self, name: str, /) -> None:
+        """Nobody asks for a part again: what can be fetched anew need not lie here."""
+
     @property
     def interval(self) -> float:
         """Seconds from one look for a part to the next."""
@@ -60,6 +63,9 @@ class PartFolder:
     def outdated(self, _name: str, _job: str, /) -> bool:
         """Whether the job that handed a part on is at it again. A folder can't tell."""
         return False
+
+    def done(self, _name: str, /) -> None:
+        """Nobody asks for a part again. This folder is the only place where it is, so it stays."""
 
     def forget(self, name: str) -> None:
         """Delete a part."""

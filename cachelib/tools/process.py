@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import io
+import math
 import os
+import re
+import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +24,9 @@ from cachelib.model.errors import CacheError
 _M_ARENA_MAX = -8  # malloc.h
 #: Lines of output that are kept for an error message.
 KEPT_LINES = 2000
+#: A line that is longer (characters) comes in pieces; so many bytes are read at once; and so often (seconds) is looked whether it ended.
+_LONGEST_LINE, _PIECE, _LOOK = 65_536, 65_536, 1.0
+_END = re.compile(r"\r\n|\n|\r(?!$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +35,8 @@ class Finished:
 
     code: int
     lines: tuple[str, ...]
+    #: Whether it was ended, as its time was over.
+    timed_out: bool = False
 
     @property
     def text(self) -> str:
@@ -38,10 +49,12 @@ def run(
     env: Mapping[str, str],
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    until: float = math.inf,
 ) -> Finished:
     """Run a program to its end and give its output, both streams as they come. Raise CacheError if it can't start.
 
-    The program gets a process group of its own, which is ended with it when this process is interrupted.
+    The program gets a process group of its own, which is ended with it when this process is interrupted, and when the monotonic clock
+    says `until` (seconds).
     """
     try:
         process = subprocess.Popen(
@@ -51,25 +64,50 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             start_new_session=True,
         )
     except OSError as error:
         raise CacheError(f"{command[0]} can't be started: {error.strerror}", hint=f"is {command[0]} installed?") from None
-    lines: list[str] = []
+    kept = deque[str](maxlen=KEPT_LINES)
     with process:
         try:
-            for line in process.stdout or ():
-                line = line.rstrip("\n")
-                lines.append(line)
-                del lines[:-KEPT_LINES]
+            for line in _lines(process, until):
+                kept.append(line)
                 if on_line is not None:
                     on_line(line)
-            return Finished(code=process.wait(), lines=tuple(lines))
+            timed_out = process.poll() is None and time.monotonic() >= until
+            if timed_out:
+                _end(process)
+            return Finished(code=process.wait(), lines=tuple(kept), timed_out=timed_out)
         except BaseException:
             _end(process)
             raise
+
+
+def _lines(process: subprocess.Popen[bytes], until: float) -> Iterator[str]:
+    """What a program says, line by line, up to its end or to a moment of the monotonic clock. An endless line comes in pieces."""
+    assert process.stdout is not None  # noqa: S101 - as Popen was asked for it
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    rest = ""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while (left := until - time.monotonic()) > 0:
+            if not selector.select(min(left, _LOOK)):
+                # What a program left behind may hold the stream open for ever; nobody waits for that.
+                if process.poll() is not None:
+                    break
+                continue
+            data = os.read(process.stdout.fileno(), _PIECE)
+            # As in universal newlines: what draws a bar with carriage returns says a line each time.
+            *lines, rest = _END.split(rest + decoder.decode(data, final=not data))
+            yield from lines
+            if not data:
+                break
+            if len(rest) > _LONGEST_LINE:
+                yield rest
+                rest = ""
+    if rest:
+        yield rest.removesuffix("\r")
 
 
 def prepare_process() -> None:
@@ -88,14 +126,17 @@ def prepare_process() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End the whole group: ask, wait, insist."""
     for sent, seconds in ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
         try:
             os.killpg(process.pid, sent)
             process.wait(timeout=seconds)
-            return
+            break
         except ProcessLookupError:
             return
         except subprocess.TimeoutExpired:
             continue
+    # What it had started may not have listened.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

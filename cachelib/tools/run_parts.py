@@ -79,6 +79,10 @@ class RunParts:
         # Where another workflow calls ours, the name of its job stands before that of ours.
         return next((one for one in self._run.jobs() if one.name == name or one.name.endswith(f" / {name}")), None)
 
+    def done(self, name: str, /) -> None:
+        """Nobody asks for a part again: the disk of a runner is needed for the next one."""
+        self._folder.forget(name)
+
     @property
     def interval(self) -> float:
         """Seconds from one look for a part to the next: longer where little of the hour's requests is left to all workers."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ class Spack:
             "SPACK_USER_CONFIG_PATH": str(folders.config),
             "SPACK_SYSTEM_CONFIG_PATH": str(folders.config / "none"),
             "SPACK_USER_CACHE_PATH": str(folders.cache),
+            # What it does is told as it does it: into a pipe Python writes blocks, and a person would see an hour's lines at once.
+            "PYTHONUNBUFFERED": "1",
         }
 
     def version(self) -> tuple[int, int, str]:
@@ -129,12 +132,14 @@ class Spack:
         """Concretize an environment; its spack.lock is written where that worked."""
         return self.run("-e", str(env), "concretize", "--force")
 
-    def install(self, env: Path, *, jobs: int, packages: int, on_line: Callable[[str], None], only: Sequence[str] = ()) -> Finished:
-        """Install what the environment's lock holds (`only` some DAG hashes of it), going on past failures."""
+    def install(
+        self, env: Path, *, jobs: int, packages: int, on_line: Callable[[str], None], only: Sequence[str] = (), until: float = math.inf
+    ) -> Finished:
+        """Install what the environment's lock holds (`only` some DAG hashes of it), going on past failures; `until` as for `run`."""
         several = ["--concurrent-packages", str(packages)] if packages > 1 and self.version()[:2] >= (1, 1) else []
         return self.run(
             "-e", str(env), "install", "--only-concrete", "--no-check-signature", "--jobs", str(jobs), *several,
-            *(f"/{h}" for h in only), on_line=on_line,
+            *(f"/{h}" for h in only), on_line=on_line, until=until,
         )  # fmt: skip
 
     def describe(self, env: Path) -> dict[str, dict[str, Any]]:
@@ -153,14 +158,20 @@ class Spack:
             )  # fmt: skip
             self._must(done, "write the mirror")
 
-    def run(self, *arguments: str, env: Mapping[str, str] | None = None, on_line: Callable[[str], None] | None = None) -> Finished:
-        """Run any command of this Spack; colours are taken off its output."""
+    def run(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        on_line: Callable[[str], None] | None = None,
+        until: float = math.inf,
+    ) -> Finished:
+        """Run any command of this Spack, `until` the monotonic clock says so at most; colours are taken off its output."""
         clean = (lambda line: on_line(_ANSI.sub("", line))) if on_line else None
         # A scope whose folder does not exist can't be written to.
         self._folders.config.mkdir(parents=True, exist_ok=True)
         (self._folders.cache / "home").mkdir(parents=True, exist_ok=True)
-        done = run([self._program, "--color", "never", *arguments], env={**self._env, **(env or {})}, on_line=clean)
-        return Finished(code=done.code, lines=tuple(_ANSI.sub("", line) for line in done.lines))
+        done = run([self._program, "--color", "never", *arguments], env={**self._env, **(env or {})}, on_line=clean, until=until)
+        return replace(done, lines=tuple(_ANSI.sub("", line) for line in done.lines))
 
     def _probe(self, command: str, asked: Any = None, *, what: str, before: Sequence[str] = ()) -> Any:
         """Run a command of the probe inside Spack, with what is `asked` of it as JSON; return what it tells."""

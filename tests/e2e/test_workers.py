@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cachelib import pipeline
 from cachelib.model.oci import LayoutLocation
-from cachelib.model.plan import StackPlan, parse_plan
+from cachelib.model.plan import Action, StackPlan, parse_plan
 from cachelib.model.schedule import Schedule, Slot
+from cachelib.steps.remembering import failure_blob, known_failures
 from cachelib.steps.verifying import verify
 from cachelib.tools.layout import LayoutRepository
 from tests.e2e.conftest import EXAMPLES, PROJECT, SHARED
@@ -140,3 +142,90 @@ def test_a_runner_that_dies_costs_its_own_slots(ws: pipeline.Workspace, tmp_path
     told = [process.communicate(timeout=900)[0] for process in started]
     publish(ws, tmp_path)
     assert published(tmp_path) == ALL, "\n".join(told)
+
+
+ENDLESS = """
+from spack_repo.builtin.build_systems.generic import Package
+
+from spack.package import *
+
+
+class Endless(Package):
+    has_code = False
+    version("1")
+    depends_on("quick")
+
+    def install(self, spec, prefix):
+        print("going round")
+        Executable("sh")("-c", "trap '' INT TERM; while :; do sleep 1; done")
+"""
+QUICK = """
+from spack_repo.builtin.build_systems.generic import Package
+
+from spack.package import *
+
+
+class {name}(Package):
+    has_code = False
+    version("1")
+    {needs}
+
+    def install(self, spec, prefix):
+        touch(join_path(prefix, "here"))
+"""
+
+
+def test_a_build_without_end_costs_neither_the_others_nor_the_next_run(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    """It is ended before the job is; what was built by then is published, and it is remembered as failed."""
+    packages = tmp_path / "spack_repo/hang/packages"
+    recipes = {
+        "endless": ENDLESS, "quick": QUICK.format(name="Quick", needs=""), "after": QUICK.format(name="After", needs='depends_on("endless")'),
+    }  # fmt: skip
+    for name, recipe in recipes.items():
+        (packages / name).mkdir(parents=True)
+        (packages / name / "package.py").write_text(recipe, encoding="utf-8")
+    (packages.parent / "repo.yaml").write_text("repo:\n  namespace: hang\n  api: v2.0\n", encoding="utf-8")
+    settings = yaml.safe_load((EXAMPLES / "cache.yaml").read_text(encoding="utf-8"))
+    settings["stacks"]["examples"] |= {"repos": ["spack_repo/hang"], "specs": ["after"]}
+    settings["registry"] = "oci-layout:registry"
+    (tmp_path / "cache.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    hung = pipeline.open_workspace(str(tmp_path / "cache.yaml"), var=str(tmp_path / "var"), shared=str(SHARED))
+    pipeline.plan(hung, workers=1)
+    (made,) = parse_plan(json.loads((tmp_path / "var/plan/plan.json").read_text(encoding="utf-8")))
+    names = {item.hash: item.label.partition("@")[0] for item in made.items}
+    # In one slot: what comes before the one without end is built.
+    order = sorted(made.schedule.place(), key=lambda h: ["quick", "endless", "after"].index(names[h]))
+    body = json.loads((tmp_path / "var/plan/plan.json").read_text(encoding="utf-8"))
+    body["stacks"] = [replace(made, schedule=Schedule(workers=((Slot(builds=tuple(order)),),))).json()]
+    (tmp_path / "var/plan/plan.json").write_text(json.dumps(body), encoding="utf-8")
+    # An hour is long; here a second is.
+    script = f"from cachelib.steps import building; building.LONG = 1.0\n{WORKER_IN_TIME}"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path), str(SHARED)], cwd=PROJECT, text=True, capture_output=True, timeout=300
+    )
+    told = done.stdout + done.stderr
+    assert "FAILED   endless" in told
+    assert "when the time of its job was over" in told
+    assert "skipped  after" in told
+    report = pipeline.publish(hung)
+    assert "FAILED   endless" in report.text
+    registry_ = LayoutRepository(LayoutLocation(path=tmp_path / "registry/v1.1"))
+    assert {tag.rsplit("-", 2)[0] for tag in registry_.tags() if tag.endswith(".spack") and tag != "index.spack"} == {"quick"}
+    (failure,) = known_failures(registry_).values()
+    assert failure.phase == "time"
+    assert b"going round" in failure_blob(registry_, failure.log)
+    # The next run leaves it alone.
+    pipeline.plan(hung)
+    (again,) = parse_plan(json.loads((tmp_path / "var/plan/plan.json").read_text(encoding="utf-8")))
+    assert again.schedule.place() == {}
+    assert {names[item.hash] for item in again.of(Action.FAILING)} == {"endless", "after"}
+
+
+WORKER_IN_TIME = """
+import sys
+from cachelib import pipeline
+folder, shared = sys.argv[1:]
+ws = pipeline.open_workspace(f"{folder}/cache.yaml", var=f"{folder}/var", shared=shared)
+report = pipeline.work(ws, 1, minutes=0.75)
+print(report.text)
+"""

@@ -11,7 +11,7 @@ from cachelib.model.errors import BuildError
 from cachelib.model.outcome import Built, Failed, Phase, Reused, Skipped
 from cachelib.model.record import EnvChange, Origin, Record, apply_environment, parse_record
 from cachelib.steps import building
-from cachelib.steps.building import InstallWatch, Lock, classify, environment_yaml, parse_lock, rejection, to_mirror
+from cachelib.steps.building import LONG, NO_TIME, InstallWatch, Lock, classify, environment_yaml, parse_lock, rejection, to_mirror
 from tests.support.mirrors import make_node
 
 LIB, TOOL = make_node("lib"), make_node("tool")
@@ -94,6 +94,25 @@ def test_a_chain_of_skips_names_its_first_cause() -> None:
 def test_a_killed_install_is_no_failure_of_what_it_did_not_reach() -> None:
     found = outcomes(watched("==> Error: Keyboard interrupt"), {"lib"})
     assert found["app"] == Skipped(reason="Keyboard interrupt")
+
+
+def test_what_was_cut_off_has_failed_only_if_it_took_long() -> None:
+    """What was at it for an hour would be so in the next run; what had just begun did nothing wrong."""
+    watch = InstallWatch()
+    watch.line(begin("lib"), 100.0)
+    watch.line(begin("app"), 100.0 + LONG - 60)
+    watch.stopped = 100.0 + LONG
+    found = outcomes(watch, {"tool"})
+    assert found["lib"] == Failed(phase="time", message="it was not done after 60 minutes, when the time of its job was over")
+    assert found["app"] == Skipped(reason=NO_TIME)
+    watch.began[APP["hash"]] = 100.0
+    assert outcomes(watch, {"lib", "tool"})["app"] == Failed(
+        phase="time", message="it was not done after 60 minutes, when the time of its job was over", error_lines=("7: error: no",),
+        log="/stage/app/log",
+    )  # fmt: skip
+    # What Spack had said of a failure before stays so.
+    watch.line(f"==> Error: app-1.0-{APP['hash']}: no")
+    assert outcomes(watch, {"lib", "tool"})["app"].phase == "build"
 
 
 def test_what_a_person_hears() -> None:
