@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from cachelib.model.errors import CacheError
 from cachelib.model.outcome import BuildOutcome, Failed, Skipped
 from cachelib.model.plan import StackPlan
-from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_created, plan_folder, read_plan, read_plans
+from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, plan_meta, read_plan, read_plans
 from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps import build_reports, building, gathering
 from cachelib.steps.reports import Report, join
@@ -28,7 +28,7 @@ def gather(ws: Workspace, plan: str = "", parts: str = "", *, on_github: bool = 
     reports = []
     for made in read_plans(folder, digest):
         if made.schedule.workers:
-            taken = gather_plan(ws, shared, *read_plan(folder, made.key, digest), since=plan_created(folder, digest))
+            taken = gather_plan(ws, shared, *read_plan(folder, made.key, digest), since=plan_meta(folder, digest)[0])
             told = build_reports.build_report(taken.result)
             code = told.exit_code or (gathering.REFUSED if taken.warnings else 0)
             reports.append(replace(told, lines=(*taken.warnings, *told.lines), exit_code=code))

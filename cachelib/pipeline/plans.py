@@ -86,9 +86,11 @@ def remembered_keys(folder: Path, digest: str = "") -> dict[str, str]:
     return {str(plan): str(key) for plan, key in _read(folder, digest)["meta"].get("remember", {}).items()}
 
 
-def plan_created(folder: Path, digest: str = "") -> str:
-    """When a plan was made (RFC 3339, UTC): what it has built is no older. Empty where it doesn't tell."""
-    return str(_read(folder, digest)["meta"].get("created", ""))
+def plan_meta(folder: Path, digest: str = "") -> tuple[str, bool]:
+    """When a plan was made (RFC 3339, UTC; empty where it doesn't tell): what it has built is no older. And whether it had to leave out
+    whole stacks, as a run has no more jobs."""
+    meta = _read(folder, digest)["meta"]
+    return str(meta.get("created", "")), bool(meta.get("left"))
 
 
 def read_plan(folder: Path, key: str, digest: str = "") -> tuple[StackPlan, building.Lock]:

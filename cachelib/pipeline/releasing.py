@@ -17,11 +17,12 @@ from cachelib.model.plan import Action, StackPlan
 from cachelib.model.record import Origin
 from cachelib.model.spec import Node
 from cachelib.pipeline.gathering import Taken, gather_plan
+from cachelib.pipeline.planning import read_inputs
 from cachelib.pipeline.plans import (
     fetch_plan,
     parts_folder,
-    plan_created,
     plan_folder,
+    plan_meta,
     read_plan,
     read_plans,
     remembered_keys,
@@ -67,8 +68,11 @@ def publish(
     done = reports.join(release.reports)
     new = [item for data in done.data if data["step"] == "push" for item in data["items"] if item["outcome"] == "pushed"]
     subjects = _write_subjects(ws.var / "subjects", new)
-    left = release.unfinished or any(made.of(Action.LEFT_OVER) for made in plans)
-    actions.set_outputs(ws.env, {"pushed": str(len(new)), "again": str(bool(new) and left).lower()} | subjects)
+    left = release.unfinished or plan_meta(folder, digest)[1] or any(made.of(Action.LEFT_OVER) for made in plans)
+    asked = read_inputs(ws)
+    # The same once more would pick other packages, or build anew what it just built: such runs would follow each other without end.
+    goes_on = bool(new) and left and not asked.random and not asked.rebuild
+    actions.set_outputs(ws.env, {"pushed": str(len(new)), "again": str(goes_on).lower()} | subjects)
     return done
 
 
@@ -100,7 +104,7 @@ class _Release:
 
     def _take(self, made: StackPlan) -> Taken:
         taken = gather_plan(
-            self.ws, self.shared, *read_plan(self.folder, made.key, self.digest), since=plan_created(self.folder, self.digest)
+            self.ws, self.shared, *read_plan(self.folder, made.key, self.digest), since=plan_meta(self.folder, self.digest)[0]
         )
         if self.run is not None:
             taken = _blame(self.ws, self.run, taken)

@@ -23,19 +23,34 @@ _EMPTY = "_No response_"
 
 
 def request(ws: Workspace) -> Report:
-    """Read what is asked for, from the workflow's inputs or from the issue that it runs for; set it as outputs."""
+    """Read what is asked for, from the workflow's inputs or from the issue that it runs for; set it as outputs.
+
+    What is wrong with it is an output too (`refused`), for the answer.
+    """
+    try:
+        asked = _asked(ws)
+    except UsageError as error:
+        actions.set_outputs(ws.env, {"refused": f"{error.message}: {error.hint}"})
+        raise
+    actions.set_outputs(ws.env, {"specs": "\n".join(asked.specs), "stack": asked.stack, "rebuild": str(asked.rebuild).lower()})
+    return Report(lines=tuple(f"request: {spec!r}" for spec in asked.specs))
+
+
+def _asked(ws: Workspace) -> RunInputs:
     issue = _issue(ws)
     asked = parse_inputs(ws.env.get("WORKFLOW_INPUTS", "")) if issue is None else _form(str(issue.get("body") or ""))
     if not asked.specs:
         raise UsageError("nothing is asked for", hint="the form's field `Spec` takes what one would type after `spack install`")
     if asked.stack:
         ws.stack(asked.stack)
-    actions.set_outputs(ws.env, {"specs": "\n".join(asked.specs), "stack": asked.stack, "rebuild": str(asked.rebuild).lower()})
-    return Report(lines=tuple(f"request: {spec!r}" for spec in asked.specs))
+    return asked
 
 
 def answer(ws: Workspace, digest: str = "") -> Report:
-    """Say on the issue that this runs for what became of the request: what the registry holds now is what counts."""
+    """Say on the issue that this runs for what became of the request: what the registry holds now is what counts.
+
+    BUILD_OUTPUTS and REQUEST_OUTPUTS have the outputs of the jobs before: whether another run goes on, and what was wrong with the request.
+    """
     issue = _issue(ws)
     if issue is None:
         raise UsageError("this run is for no issue", hint="only a run that a label started answers")
@@ -44,16 +59,25 @@ def answer(ws: Workspace, digest: str = "") -> Report:
     if digest:
         fetch_plan(run, plan_folder(ws, ""), PartFolder(parts_folder(ws, "")))
         plans = read_plans(plan_folder(ws, ""), digest)
-    lines = [line for made in plans for line in _told(ws, made)]
-    if not lines:
-        lines = ["Spack could not make sense of the request; the run says why."]
+    goes_on = _output(ws, "BUILD_OUTPUTS", "again") == "true"
+    lines = [line for made in plans for line in _told(ws, made, goes_on=goes_on)]
+    if refused := _output(ws, "REQUEST_OUTPUTS", "refused"):
+        lines = [markdown(refused)]
     page = f"{ws.env.get('GITHUB_SERVER_URL', '')}/{ws.env.get('GITHUB_REPOSITORY', '')}/actions/runs/{ws.env.get('GITHUB_RUN_ID', '')}"
-    text = "\n".join([*lines, "", f"[The run]({page})"])
+    text = "\n".join([*(lines or ["Spack could not make sense of the request; the run says why."]), "", f"[The run]({page})"])
     run.comment(int(issue["number"]), text)
     return Report(lines=tuple(text.splitlines()))
 
 
-def _told(ws: Workspace, made: StackPlan) -> list[str]:
+def _output(ws: Workspace, variable: str, name: str) -> str:
+    """An output of a job before this one; empty where there is none."""
+    try:
+        return str(json.loads(ws.env.get(variable) or "{}").get(name) or "")
+    except (ValueError, AttributeError):
+        raise UsageError(f"{variable} has no outputs", hint=f"pass `{variable}: ${{{{ toJSON(needs.JOB.outputs) }}}}`") from None
+
+
+def _told(ws: Workspace, made: StackPlan, *, goes_on: bool) -> list[str]:
     location = ws.location("").child(made.image)
     repository = ws.repository(location)
     there = {tag.removesuffix(".spack")[-32:] for tag in repository.tags() if tag.endswith(".spack")}
@@ -68,6 +92,8 @@ def _told(ws: Workspace, made: StackPlan) -> list[str]:
             ]  # fmt: skip
         elif h in failing:
             lines.append(f"**{markdown(labels[h])}** {markdown(failing[h].told())}: {markdown(failing[h].message[:300])}")
+        elif goes_on:
+            lines.append(f"**{markdown(labels[h])}** is not done yet: another run goes on with it.")
         else:
             lines.append(f"**{markdown(labels[h])}** was not built; the run says why.")
     return lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cachelib.model.errors import CacheError, UsageError
@@ -16,6 +16,7 @@ from cachelib.steps.reports import Report
 from cachelib.tools import actions
 from cachelib.tools.github_run import open_run
 from cachelib.tools.parts import PartFolder
+from cachelib.tools.workflow_files import dispatch_inputs
 
 #: A matrix of GitHub has no more jobs.
 MOST_JOBS = 256
@@ -45,15 +46,16 @@ def schedule(ws: Workspace) -> Report:
         plans += found
     if not made_any:
         raise UsageError("no runner of this run made a plan", hint="the jobs that plan say why")
-    kept: list[StackPlan] = []
+    kept, left = list[StackPlan](), list[str]()
     jobs: list[dict[str, Any]] = []
     for made in plans:
         if len(jobs) + len(made.jobs()) > MOST_JOBS:
             lines.append(f"  left     stack {made.stack} on {made.runner}: a run has {MOST_JOBS} jobs; the next run builds it")
+            left.append(made.key)
             continue
         kept.append(made)
         jobs += made.jobs()
-    digest = write_plan(plan_folder(ws, ""), {"plan": PLAN_VERSION, "created": now(), "remember": remember}, kept, files)
+    digest = write_plan(plan_folder(ws, ""), {"plan": PLAN_VERSION, "created": now(), "remember": remember, "left": left}, kept, files)
     # A pull request is built, and publishes nothing: whoever wrote it.
     allowed = asked.publish and not ws.env.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
     publish = allowed and bool(jobs or remember)
@@ -72,12 +74,21 @@ def again(ws: Workspace) -> Report:
     found = re.fullmatch(r"[^/]+/[^/]+/(\.github/workflows/[^@]+)@(.+)", env.get("GITHUB_WORKFLOW_REF", ""))
     if found is None:
         raise UsageError("this is no run of GitHub Actions", hint="run `inv plan` and `inv work` again instead")
-    given = actions.event(env).get("inputs")
-    given = given if isinstance(given, dict) else {}  # a run by schedule has none
-    inputs = {str(key): str(value) for key, value in given.items() if value is not None}
     workflow = PurePosixPath(found[1]).name
-    open_run(env, ws.progress.say).dispatch(workflow, found[2], inputs)
+    open_run(env, ws.progress.say).dispatch(workflow, found[2], _inputs(ws, Path(env.get("GITHUB_WORKSPACE", ""), found[1])))
     return Report(lines=(f"again: {workflow} is started once more, as there is work left",))
+
+
+def _inputs(ws: Workspace, workflow: Path) -> dict[str, str]:
+    """The inputs of the next run: those that a person gave to this one, or else those that our workflow was called with."""
+    given = actions.event(ws.env).get("inputs")
+    if not isinstance(given, dict):  # a run by schedule has none, and neither has one for an issue
+        taken = dispatch_inputs(workflow)
+        if taken is None:
+            raise UsageError(f"{workflow.name} can't be started by another run", hint="give it `workflow_dispatch:` below `on:`")
+        called = json.loads(ws.env.get("WORKFLOW_INPUTS") or "{}") or {}
+        given = {name: value for name, value in called.items() if name in taken and value not in ("", 0)}
+    return {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in given.items() if value is not None}
 
 
 def keep_alive(ws: Workspace) -> Report:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from cachelib.model.errors import UsageError
 from cachelib.model.reference import JobHelp, Permission, WorkflowHelp, WorkflowInput
 
 
@@ -25,6 +26,18 @@ _PERMISSION = re.compile(r"      ([a-z-]+): (read|write)(?: # (.+))?")
 def workflow_help(project: Path) -> tuple[WorkflowHelp, ...]:
     """All workflows of a project, by their files' names."""
     return tuple(_read(path) for path in sorted((project / ".github/workflows").glob("*.yml")))
+
+
+def dispatch_inputs(path: Path) -> frozenset[str] | None:
+    """The inputs that a workflow takes where it is started by hand, or by another run; nothing where it can't be started so."""
+    try:
+        events = yaml.load(path.read_text(encoding="utf-8"), _Loader)["on"]  # noqa: S506 - a SafeLoader
+        if "workflow_dispatch" not in events:
+            return None
+        about = events["workflow_dispatch"] if isinstance(events, dict) else None
+        return frozenset(map(str, (about or {}).get("inputs") or ()))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} can't be read: {error}", hint="the job's checkout has the workflow that this is a run of") from None
 
 
 def _read(path: Path) -> WorkflowHelp:

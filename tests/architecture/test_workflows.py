@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from cachelib.model.schedule import Limits
+from cachelib.pipeline.working import JOB_MINUTES
 from cachelib.tools.task_help import task_help
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -48,6 +49,11 @@ def steps() -> list[tuple[str, dict[str, Any]]]:
 
 def jobs() -> list[tuple[str, dict[str, Any]]]:
     return [(f"{path.name}, {name}", job) for path in WORKFLOWS for name, job in load(path)["jobs"].items()]
+
+
+def test_a_job_that_builds_has_the_time_that_workers_count_on() -> None:
+    assert load(PROJECT / ".github/workflows/build-cache.yml")["jobs"]["build"]["timeout-minutes"] == JOB_MINUTES
+    assert Limits().seconds < JOB_MINUTES * 60
 
 
 def merged(*several: dict[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,13 +129,27 @@ def test_what_failed_again_does_not_have_the_run_go_on(run: Run) -> None:
     assert _again(run) == "false"
 
 
-def test_what_was_not_tried_has_the_run_go_on(run: Run) -> None:
+@pytest.mark.parametrize(("inputs", "again"), [("{}", "true"), ('{"random": 25}', "false"), ('{"specs": "top", "rebuild": true}', "false")])
+def test_what_was_not_tried_has_the_run_go_on(run: Run, inputs: str, again: str) -> None:
+    """But where the same once more would do something else, or all of it again, run would follow run without end."""
     run.hand_on("base")
     run.hand_on("alone")
     run.hand_on("middle", Skipped(reason="the time of the job was over"))
-    ws = replace(run.workspace, env={"GITHUB_OUTPUT": str(run.folder / "output")})
+    ws = replace(run.workspace, env={"GITHUB_OUTPUT": str(run.folder / "output"), "WORKFLOW_INPUTS": inputs})
     pipeline.publish(ws)
-    assert _again(run) == "true"
+    assert _again(run) == again
+
+
+def test_stacks_for_which_a_run_had_no_jobs_have_it_go_on(run: Run) -> None:
+    hand_on_all(run)
+    path = run.folder / "var/plan/plan.json"
+    body = json.loads(path.read_text())
+    for left, again in (([], "false"), (["other-01234567"], "true")):
+        path.write_text(json.dumps(body | {"meta": body["meta"] | {"left": left}}))
+        shutil.rmtree(run.folder / "r", ignore_errors=True)
+        (run.folder / "output").unlink(missing_ok=True)
+        pipeline.publish(replace(run.workspace, env={"GITHUB_OUTPUT": str(run.folder / "output")}))
+        assert _again(run) == again
 
 
 def _again(run: Run) -> str:

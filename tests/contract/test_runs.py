@@ -14,7 +14,7 @@ from cachelib import pipeline
 from cachelib.model.errors import UsageError
 from cachelib.model.plan import PLAN_VERSION
 from cachelib.model.schedule import Costs, Limits
-from cachelib.pipeline.plans import read_plans, write_plan
+from cachelib.pipeline.plans import plan_meta, read_plans, write_plan
 from cachelib.steps import planning
 from cachelib.steps.building import parse_lock
 from tests.support.actions.server import serving_api
@@ -153,6 +153,7 @@ def test_a_run_has_so_many_jobs(hub: Hub) -> None:
     report = pipeline.schedule(hub.ws(PLAN_OUTPUTS=json.dumps(digests)))
     assert hub.outputs()["jobs"] == "200"
     assert "the next run builds it" in report.text
+    assert plan_meta(hub.folder / "var/plan", hub.outputs()["digest"])[1], "which is to be started"
 
 
 def test_the_next_run_is_the_same_again(hub: Hub) -> None:
@@ -165,6 +166,38 @@ def test_the_next_run_is_the_same_again(hub: Hub) -> None:
     assert (call.target, call.body["inputs"], call.body["ref"]) == ("cache.yml", {"specs": "$(touch hacked)\nzlib"}, "refs/heads/main")
     with pytest.raises(UsageError):
         pipeline.again(hub.ws(GITHUB_WORKFLOW_REF="nonsense"))
+
+
+@pytest.mark.parametrize(
+    ("called", "sent"),
+    [
+        # As GitHub hands on what our workflow was called with: all of its inputs, where the caller takes only `specs`.
+        ({"specs": "zlib\nhdf5 +hl", "stack": "s", "rebuild": False, "workers": 0, "config": "cache.yaml"}, {"specs": "zlib\nhdf5 +hl"}),
+        ({"specs": "", "rebuild": False}, {}), (None, {}),
+    ],
+)  # fmt: skip
+def test_a_run_for_an_issue_goes_on_with_what_it_was_asked(hub: Hub, called: Any, sent: dict[str, str]) -> None:
+    event = hub.folder / "event.json"
+    event.write_text(json.dumps({"issue": {"number": 7}}))
+    told = {"GITHUB_WORKFLOW_REF": "acme/hub/.github/workflows/cache.yml@refs/heads/main", "GITHUB_WORKSPACE": str(hub.folder)}
+    pipeline.again(hub.ws({"actions": "write"}, GITHUB_EVENT_PATH=str(event), WORKFLOW_INPUTS=json.dumps(called), **told))
+    (call,) = hub.run.calls
+    assert call.body["inputs"] == sent
+
+
+@pytest.mark.parametrize("events", ["[push]", "push", "{push: {branches: [main]}}"])
+def test_a_workflow_that_nobody_can_start_says_so(hub: Hub, events: str) -> None:
+    path, jobs = hub.folder / ".github/workflows/cache.yml", "jobs: {a: {runs-on: x, steps: [{run: x}]}}\n"
+    path.write_text(f"on: {events}\n{jobs}")
+    told = {"GITHUB_WORKFLOW_REF": "acme/hub/.github/workflows/cache.yml@refs/heads/main", "GITHUB_WORKSPACE": str(hub.folder)}
+    with pytest.raises(UsageError, match="can't be started by another run") as caught:
+        pipeline.again(hub.ws({"actions": "write"}, **told))
+    assert "workflow_dispatch" in caught.value.hint
+    path.write_text("on: [push, workflow_dispatch]\n" + jobs)
+    pipeline.again(hub.ws({"actions": "write"}, **told))
+    path.write_text("a: [\n")
+    with pytest.raises(UsageError, match="can't be read"):
+        pipeline.again(hub.ws({"actions": "write"}, **told))
 
 
 def issue(hub: Hub, body: Any, **env: str) -> pipeline.Workspace:
@@ -205,6 +238,31 @@ def test_the_answer_is_what_the_registry_holds(hub: Hub) -> None:
     assert "was not built" in report.text
     (call,) = hub.run.calls
     assert call.body["body"].endswith("[The run](https://github.com/acme/hub/actions/runs/77)")
+
+
+def test_what_is_wrong_with_a_request_is_answered(hub: Hub) -> None:
+    with pytest.raises(UsageError):
+        pipeline.request(issue(hub, "### Spec\n\nzlib\n\n### Stack\n\n<b>no\n"))
+    pipeline.answer(issue(hub, "", REQUEST_OUTPUTS=json.dumps(hub.outputs())))
+    said = hub.run.calls[0].body["body"]
+    assert "there is no stack" in said
+    assert "<b>" not in said
+
+
+def test_the_answer_says_that_another_run_goes_on(hub: Hub) -> None:
+    digest = hub.hand_on(1, "s", 1)
+    hub.upload(hub.folder / "made-1", "plan")
+    report = pipeline.answer(issue(hub, "### Spec\n\nzlib\n", BUILD_OUTPUTS='{"again": "true"}'), digest)
+    assert "another run goes on with it" in report.text
+    with pytest.raises(UsageError, match="BUILD_OUTPUTS"):
+        pipeline.answer(issue(hub, "", BUILD_OUTPUTS="[]"), digest)
+
+
+def test_a_pull_request_has_no_part_in_what_runs_share(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CACHE_SHARED", str(hub.folder / "kept"))
+    for event, shared in (("push", "kept"), ("pull_request", "var"), ("pull_request_target", "var")):
+        monkeypatch.setenv("GITHUB_EVENT_NAME", event)
+        assert pipeline.open_workspace(str(hub.folder / "cache.yaml")).shared == hub.folder / shared
 
 
 def test_without_a_plan_the_answer_says_so(hub: Hub) -> None:
