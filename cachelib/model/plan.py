@@ -13,7 +13,7 @@ from cachelib.model.schedule import Schedule, parse_schedule
 from cachelib.model.spec import check_hash
 
 #: The minor version counts additions; readers ignore keys they don't know.
-PLAN_VERSION = "2.0"
+PLAN_VERSION = "2.1"
 
 
 class Action(Enum):
@@ -49,7 +49,8 @@ class StackPlan:
     """The plan of one stack on one kind of runner.
 
     `id` (8 hex digits) tells it from every other plan, so that its parts have names of their own; `needs` are the edges between the
-    specs that are built; `bound` is the least time there can be; `roots` are the requests, by what they became.
+    specs that are built; `bound` is the least time there can be; `roots` are the requests, by what they became. `rebuild` is what is built
+    though it is published: its binary is not fetched, and takes the place of the published one.
     """
 
     id: str
@@ -61,6 +62,7 @@ class StackPlan:
     schedule: Schedule
     bound: float
     roots: Mapping[str, str] = field(default_factory=dict)
+    rebuild: frozenset[str] = frozenset()
 
     def of(self, action: Action) -> tuple[PlanItem, ...]:
         """The items that something is to become of."""
@@ -114,6 +116,7 @@ class StackPlan:
             "schedule": self.schedule.json(),
             "bound": round(self.bound, 1),
             "roots": dict(self.roots),
+            "rebuild": sorted(self.rebuild),
         }
 
 
@@ -140,6 +143,7 @@ def _stack(data: Mapping[str, Any]) -> StackPlan:
         needs={check_hash(h, "a plan"): tuple(check_hash(need, "a plan") for need in needs) for h, needs in data["needs"].items()},
         schedule=parse_schedule(data["schedule"]), bound=float(data["bound"]),
         roots={check_hash(h, "a plan"): str(request) for h, request in data["roots"].items()},
+        rebuild=frozenset(check_hash(h, "a plan") for h in data.get("rebuild", ())),
     )  # fmt: skip
     if plan.schedule.place().keys() != plan.needs.keys() or plan.needs.keys() != {item.hash for item in plan.of(Action.BUILD)}:
         raise FormatError("a plan builds other specs than it schedules")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,12 @@ def install_watched(
     jobs: int,
     packages: int,
     only: Sequence[str] = (),
+    again: Set[str] = frozenset(),
     until: float = math.inf,
 ) -> building.InstallWatch:
-    """Have Spack install an environment (`only` some hashes of it), say how far it is, and return what it said.
+    """Have Spack install an environment (`only` some hashes of it, dependencies first), say how far it is, and return what it said.
 
+    Of those, what is in `again` is built whatever a cache or the install tree has.
     When the monotonic clock says `until` (seconds), Spack is ended; what it installed by then is kept.
     """
     watch = building.InstallWatch()
@@ -118,10 +121,14 @@ def install_watched(
 
     cores = os.cpu_count() or 1
     packages = packages or max(1, min(4, cores // 2))
-    done = spack.install(env, jobs=jobs or max(1, cores // packages), packages=packages, on_line=on_line, only=only, until=until)
-    if done.timed_out:
-        watch.stopped = until
-        ws.progress.say("WARNING: Spack was ended, as the time was over")
+    for fresh, group in itertools.groupby(only, key=lambda h: h in again) if again else [(False, only)]:
+        done = spack.install(
+            env, jobs=jobs or max(1, cores // packages), packages=packages, on_line=on_line, only=tuple(group), again=fresh, until=until
+        )
+        if done.timed_out:
+            watch.stopped = until
+            ws.progress.say("WARNING: Spack was ended, as the time was over")
+            break
     ws.progress.finish()
     return watch
 

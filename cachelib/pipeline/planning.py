@@ -142,8 +142,8 @@ def _plan(planner: _Planner, repository: Repository, ready: Concretized, lock: b
     present = {tag.removesuffix(".spack")[-32:]: f"published in {repository.name}" for tag in tags if tag.endswith(".spack")}
     mirrored = (name.hash for name in ws.mirror(stack.image_name).names(lambda _: None))
     present |= {h: "in the local mirror, to be pushed" for h in mirrored if h not in present}
-    if asked.rebuild:
-        present = {h: where for h, where in present.items() if h not in lock.roots}
+    rebuild = frozenset(present.keys() & lock.roots.keys()) if asked.rebuild else frozenset()
+    present = {h: where for h, where in present.items() if h not in rebuild}
     catalog = Catalog()
     failing: dict[str, str] = {}
     builds: dict[str, list[Node]] = {}
@@ -157,7 +157,7 @@ def _plan(planner: _Planner, repository: Repository, ready: Concretized, lock: b
             failing = _failing(repository)
     return planning.make_plan(
         lock, id=secrets.token_hex(4), stack=ready.name, image=stack.image_name, runner=runner, present=present, failing=failing,
-        restricted=ready.restricted, builds=builds,
+        restricted=ready.restricted, builds=builds, rebuild=rebuild,
         seconds=planning.known_seconds(catalog), limits=Limits(workers=asked.workers or stack.workers), costs=planner.costs,
     )  # fmt: skip
 

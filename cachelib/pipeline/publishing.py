@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from functools import partial
 
 from cachelib.model.config import Stack
@@ -17,16 +17,26 @@ from cachelib.tools import actions
 
 
 def push(
-    ws: Workspace, to: str = "", *, force: bool = False, dry_run: bool = False, jobs: int = JOBS, images: Collection[str] = ()
+    ws: Workspace,
+    to: str = "",
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    jobs: int = JOBS,
+    images: Collection[str] = (),
+    anew: Set[str] = frozenset(),
 ) -> Report:
-    """Push the mirrors of all images (or of some `images`) into the registry."""
+    """Push the mirrors of all images (or of some `images`) into the registry; what is published, by `force` or if it was built `anew`."""
     check_jobs(jobs)
     wanted = images or ws.images()
     found = [(image, stack) for image, (_, stack) in ws.images().items() if image in wanted and ws.mirror(image).names()]
     if not found:
         raise MirrorError(f"there is nothing to push: {ws.var / 'mirror'} holds no entries", hint="run `inv build` first")
     done = reports.join(
-        [reports.attempt(partial(_push, ws, image, stack, ws.location(to).child(image), force, dry_run, jobs)) for image, stack in found]
+        [
+            reports.attempt(partial(_push, ws, image, stack, ws.location(to).child(image), anew, force=force, dry_run=dry_run, jobs=jobs))
+            for image, stack in found
+        ]
     )
     if not dry_run:
         items = [item for data in done.data if data["step"] == "push" for item in data["items"]]
@@ -46,24 +56,24 @@ def _index(ws: Workspace, location: Location, full: bool, jobs: int) -> Report:
     return registry_reports.index_report(indexed, repository.name)
 
 
-def _push(ws: Workspace, image: str, stack: Stack, location: Location, force: bool, dry_run: bool, jobs: int) -> Report:
+def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set[str], *, force: bool, dry_run: bool, jobs: int) -> Report:
     mirror, repository = ws.mirror(image), ws.repository(location)
     damaged: list[MirrorError] = []
-    plan = pushing.plan_push(mirror, repository.tags(), force=force, on_damage=damaged.append)
+    plan = pushing.plan_push(mirror, repository.tags(), force=force, anew=anew, on_damage=damaged.append)
     told = [reports.error_report(error) for error in damaged]
     if dry_run:
         return reports.join([*told, registry_reports.push_plan_report(plan, repository.name)])
-    anew = frozenset(item.entry.tag for item in plan.to_send()) if force else frozenset()
-    if anew:
-        staleness.mark_stale(repository, anew, jobs=jobs)
+    stale = frozenset(item.entry.tag for item in plan.to_send() if force or item.entry.tag in plan.tags)
+    if stale:
+        staleness.mark_stale(repository, stale, jobs=jobs)
     try:
         outcomes = pushing.push(
             plan, mirror, repository, bases=_bases(ws, stack, plan, repository), labels=ws.labels(), jobs=jobs, progress=ws.progress
         )
     finally:
-        if anew:
+        if stale:
             # Once more: an index run in the middle of it read what was about to go.
-            staleness.mark_stale(repository, anew, jobs=jobs)
+            staleness.mark_stale(repository, stale, jobs=jobs)
     labels = {item.entry.hash: item.entry.label for item in plan.items}
     return reports.join([*told, registry_reports.push_report(outcomes, labels, repository.name)])
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError
-from cachelib.model.outcome import Failed, Skipped
+from cachelib.model.outcome import Built, Failed, Skipped
 from cachelib.model.plan import Action, StackPlan
 from cachelib.model.record import Origin
 from cachelib.model.spec import Node
@@ -94,7 +94,9 @@ class _Release:
         """Publish what was built of a plan, and remember the rest."""
         taken = self._attempt(lambda: self._take(made)) if made.schedule.workers else None
         if self.ws.mirror(made.image).names():
-            self._step(lambda: push(self.ws, self.to, jobs=self.jobs, images=[made.image]))
+            outcomes = taken.result.outcomes if taken is not None else {}
+            anew = frozenset(h for h in made.rebuild if isinstance(outcomes.get(h), Built))
+            self._step(lambda: push(self.ws, self.to, jobs=self.jobs, images=[made.image], anew=anew))
         else:
             self.reports.append(Report(lines=(f"push: nothing of stack {made.stack} was built",)))
         if taken is not None:

@@ -19,7 +19,7 @@ import yaml
 from cachelib.model.config import Stack
 from cachelib.model.errors import CacheError, RegistryError, UsageError
 from cachelib.model.oci import RegistryLocation
-from cachelib.model.outcome import BuildOutcome, Failed, Skipped
+from cachelib.model.outcome import BuildOutcome, Built, Failed, Reused, Skipped
 from cachelib.model.plan import StackPlan
 from cachelib.model.record import Record
 from cachelib.pipeline.building import install_watched, origin_of
@@ -169,7 +169,8 @@ class _Worker:
         if wanted := [h for h in left if h not in skipped]:
             outcomes |= self._build(wanted)
             described = self.spack.describe(self.env)
-        written = [h for h in building.to_mirror(self.lock, described, (), frozenset()) if h in wanted]
+        made = [h for h in wanted if isinstance(outcomes[h], Built | Reused)]
+        written = [h for h in building.to_mirror(self.lock, described, (), frozenset()) if h in made]
         origin = origin_of(self.ws, self.plan.stack, self.stack, self.spack)
         with self.parts.write(name) as part:
             for h in known:
@@ -200,13 +201,17 @@ class _Worker:
         return {h: Skipped(reason=reason) for h in hashes}
 
     def _build(self, wanted: list[str]) -> dict[str, BuildOutcome]:
-        before = frozenset(h for h, facts in self.spack.describe(self.env).items() if facts["installed"])
+        again = self.plan.rebuild.intersection(wanted)
+        before = frozenset(h for h, facts in self.spack.describe(self.env).items() if facts["installed"] and h not in again)
         mirrored = frozenset(name.hash for name in self.mirror.names(lambda _: None))
         watch = install_watched(
             self.ws, self.spack, self.env, self.plan.stack, len(wanted), jobs=self.jobs, packages=self.packages, only=wanted,
-            until=self.until,
+            again=again, until=self.until,
         )  # fmt: skip
-        outcomes = building.classify(self.lock, self.spack.describe(self.env), watch, before, mirrored)
+        described = self.spack.describe(self.env)
+        for h in again & watch.errors.keys():
+            described[h]["installed"] = False  # as Spack put back what it was to replace
+        outcomes = building.classify(self.lock, described, watch, before, mirrored)
         return {h: outcomes[h] for h in wanted}
 
     def _wait(self, hashes: tuple[str, ...]) -> dict[str, str]:

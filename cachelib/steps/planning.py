@@ -101,15 +101,19 @@ def make_plan(
     failing: Mapping[str, str] | None = None,
     restricted: Set[str] = frozenset(),
     builds: Mapping[str, list[Node]] | None = None,
+    rebuild: Set[str] = frozenset(),
 ) -> StackPlan:
     """The plan of a stack. `present` tells where what is there is; `seconds` what builds took, by the name of the package.
 
     `failing` says of what is not to be tried again yet why; `restricted` may not be given away; `builds` are those that the cache has,
-    by the name of the package.
+    by the name of the package. What is to be built again though it is there is in `rebuild`, and not in `present`.
     """
     without = blocked(lock, present, failing or {})
     reasons = wanted(lock, present, without, restricted)
     for h, reason in reasons.items():
+        if h in rebuild:
+            reasons[h] = f"{reason}, and to be built again"
+            continue
         difference = changed(lock.nodes[h], (builds or {}).get(lock.nodes[h].name, []))
         reasons[h] = f"{reason}; {difference}" if difference else f"{reason}, and not in the cache"
     usual = median(seconds.values()) if seconds else UNKNOWN_SECONDS
@@ -141,5 +145,5 @@ def make_plan(
     return StackPlan(
         id=id, stack=stack, image=image, runner=runner, schedule=schedule, bound=bound(built, limits.workers, costs),
         items=tuple(sorted(items, key=lambda item: (list(Action).index(item.action), order.get(item.hash, 0), item.label, item.hash))),
-        needs={h: work.needs for h, work in built.items()}, roots=lock.roots,
+        needs={h: work.needs for h, work in built.items()}, roots=lock.roots, rebuild=frozenset(built.keys() & rebuild),
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -61,16 +61,21 @@ class PushPlan:
 
 
 def plan_push(
-    mirror: Mirror, tags: frozenset[str], *, force: bool = False, on_damage: Callable[[MirrorError], None] | None = None
+    mirror: Mirror,
+    tags: frozenset[str],
+    *,
+    force: bool = False,
+    anew: Set[str] = frozenset(),
+    on_damage: Callable[[MirrorError], None] | None = None,
 ) -> PushPlan:
-    """Decide for each entry: a published DAG hash is left alone, unless forced; dependencies come first.
+    """Decide for each entry: a published DAG hash is left alone, unless forced or built `anew`; dependencies come first.
 
     Only what is to be sent is read. What its recipe forbids to give away is refused.
     """
     keep, send = [], []
     needs: dict[str, Need] = {}
     for name in mirror.names(on_damage):
-        if name.tag in tags and not force:
+        if name.tag in tags and not force and name.hash not in anew:
             keep.append(PushItem(entry=name, send=False, reason="published already"))
             continue
         record = mirror.record(name.hash)
@@ -85,7 +90,7 @@ def plan_push(
                 raise
             on_damage(error)
             continue
-        reason = "published, but --force" if name.tag in tags else "not published yet"
+        reason = "not published yet" if name.tag not in tags else "published, but --force" if force else "published, but built anew"
         send.append(
             PushItem(
                 entry=name, send=True, reason=reason, tarball=entry.tarball, platform=architecture(entry), closure=_needs(entry, needs)

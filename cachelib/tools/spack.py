@@ -133,12 +133,24 @@ class Spack:
         return self.run("-e", str(env), "concretize", "--force")
 
     def install(
-        self, env: Path, *, jobs: int, packages: int, on_line: Callable[[str], None], only: Sequence[str] = (), until: float = math.inf
+        self,
+        env: Path,
+        *,
+        jobs: int,
+        packages: int,
+        on_line: Callable[[str], None],
+        only: Sequence[str] = (),
+        again: bool = False,
+        until: float = math.inf,
     ) -> Finished:
-        """Install what the environment's lock holds (`only` some DAG hashes of it), going on past failures; `until` as for `run`."""
+        """Install what the environment's lock holds (`only` some DAG hashes of it), going on past failures; `until` as for `run`.
+
+        With `again` those are built from source, though a cache or the install tree has them; what they need may come from there.
+        """
+        source = ["--overwrite", "--yes-to-all", "--use-buildcache", "package:never,dependencies:auto"] if again else []
         several = ["--concurrent-packages", str(packages)] if packages > 1 and self.version()[:2] >= (1, 1) else []
         return self.run(
-            "-e", str(env), "install", "--only-concrete", "--no-check-signature", "--jobs", str(jobs), *several,
+            "-e", str(env), "install", "--only-concrete", "--no-check-signature", "--jobs", str(jobs), *several, *source,
             *(f"/{h}" for h in only), on_line=on_line, until=until,
         )  # fmt: skip
 

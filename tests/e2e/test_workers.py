@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -229,3 +230,75 @@ ws = pipeline.open_workspace(f"{folder}/cache.yaml", var=f"{folder}/var", shared
 report = pipeline.work(ws, 1, minutes=0.75)
 print(report.text)
 """
+
+
+CLOCK = """
+import time
+
+from spack_repo.builtin.build_systems.generic import Package
+
+from spack.package import *
+
+
+class {name}(Package):
+    has_code = False
+    version("1")
+    {needs}
+
+    def install(self, spec, prefix):
+        with open(join_path(prefix, "made"), "w") as file:
+            file.write(str(time.time()))
+"""
+
+
+def images(repository: LayoutRepository) -> dict[str, str]:
+    """The digest of each image, by the name of its package."""
+    tags = [tag for tag in repository.tags() if tag.endswith(".spack") and tag != "index.spack"]
+    return {tag.rsplit("-", 2)[0]: str(repository.manifest(tag).digest) for tag in tags}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["on a fresh runner", "where it was built"])
+def test_rebuild_builds_what_is_there(ws: pipeline.Workspace, tmp_path: Path, elsewhere: bool) -> None:
+    """Not the published binary once more: a new one takes its place; and of what it needs nothing is built again."""
+    packages = tmp_path / "spack_repo/clocks/packages"
+    for name, recipe in (("base", CLOCK.format(name="Base", needs="")), ("top", CLOCK.format(name="Top", needs='depends_on("base")'))):
+        (packages / name).mkdir(parents=True)
+        (packages / name / "package.py").write_text(recipe, encoding="utf-8")
+    (packages.parent / "repo.yaml").write_text("repo:\n  namespace: clocks\n  api: v2.0\n", encoding="utf-8")
+    settings = yaml.safe_load((EXAMPLES / "cache.yaml").read_text(encoding="utf-8"))
+    settings["stacks"]["examples"] |= {"repos": ["spack_repo/clocks"], "specs": ["top"]}
+    settings["registry"] = "oci-layout:registry"
+    (tmp_path / "cache.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+    def opened(var: str) -> pipeline.Workspace:
+        return pipeline.open_workspace(str(tmp_path / "cache.yaml"), var=str(tmp_path / var), shared=str(SHARED))
+
+    first = opened("var")
+    assert pipeline.cache(first).exit_code == 0
+    registry_ = LayoutRepository(LayoutLocation(path=tmp_path / "registry/v1.1"))
+    before = images(registry_)
+    assert before.keys() == {"base", "top"}
+    # Asked for as it is, there is nothing to do.
+    pipeline.plan(first)
+    (nothing,) = parse_plan(json.loads((tmp_path / "var/plan/plan.json").read_text(encoding="utf-8")))
+    assert nothing.schedule.place() == {}
+
+    second = opened("runner" if elsewhere else "var")
+    if elsewhere:
+        # As with a registry on the network: what was published is to be had as a binary there too.
+        shutil.copytree(first.mirror("v1.1").root, second.mirror("v1.1").root)
+    report = pipeline.plan(second, rebuild=True)
+    assert "to be built again" in report.text
+    (made,) = parse_plan(json.loads((second.var / "plan/plan.json").read_text(encoding="utf-8")))
+    assert [item.label.partition("@")[0] for item in made.of(Action.BUILD)] == ["top"]
+    worked = pipeline.work(second, 1)
+    assert "built    top" in worked.text, worked.text
+    published = pipeline.publish(second)
+    assert published.exit_code == 0, published.text
+    after = images(registry_)
+    assert after["base"] == before["base"]
+    assert after["top"] != before["top"]
+    assert verify(registry_, jobs=4, progress=QuietProgress()).findings == ()
+    # A job that is run again ends in the same.
+    assert pipeline.publish(second).exit_code == 0
+    assert images(registry_) == after
