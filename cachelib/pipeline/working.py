@@ -68,7 +68,11 @@ def work(
     What is not done after so many `minutes` is given up (on GitHub from the job's start on, 0 being as long as a job may take).
     """
     shared = PartFolder(parts_folder(ws, parts))
-    run = open_run(ws.env, ws.progress.say) if on_github else None
+    if wait < 0:
+        raise UsageError(f"--wait is {wait}", hint="minutes, 0 or more")
+    until = _until(ws, minutes, on_github=on_github)
+    deadline = min(time.monotonic() + wait * 60, until)
+    run = open_run(ws.env, ws.progress.say, until=deadline) if on_github else None
     folder = plan_folder(ws, plan)
     if run is not None:
         fetch_plan(run, folder, shared)
@@ -78,16 +82,13 @@ def work(
     slots = len(made.schedule.workers[worker - 1])
     if not 0 <= slot <= slots:
         raise UsageError(f"--slot is {slot}", hint=f"worker {worker} has {slots} slots; 0 is all of them")
-    if wait < 0:
-        raise UsageError(f"--wait is {wait}", hint="minutes, 0 or more")
-    until = _until(ws, minutes, on_github=on_github)
     name, stack = ws.stack(made.stack)
     spack, _ = prepare_spack(ws, stack, name, spack_root)
     at_work = _Worker(
         ws=ws, plan=made, lock=lock, stack=stack, spack=spack, mirror=ws.mirror(made.image), env=_environment(ws, made, folder),
         number=worker, parts=RunParts(shared, run, interval=_interval(ws)) if run else shared,
-        deadline=min(time.monotonic() + wait * 60, until), until=until, jobs=jobs, packages=packages,
-        again=ws.env.get("GITHUB_RUN_ATTEMPT", "1") != "1",
+        deadline=deadline, until=until, jobs=jobs, packages=packages,
+        again=ws.env.get("GITHUB_RUN_ATTEMPT", "1") != "1", alone=run is None,
     )  # fmt: skip
     return join(at_work.slot(number) for number in ([slot] if slot else range(1, slots + 1)))
 
@@ -146,13 +147,15 @@ class _Worker:
     packages: int
     #: Whether GitHub runs the job once more: what failed is then tried again.
     again: bool
+    #: Whether parts lie in a folder of this machine, where an earlier run left them.
+    alone: bool
     taken: dict[str, gathering.Gathered | None] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
 
     def slot(self, number: int) -> Report:
         """Build a slot, unless its part is there from an earlier run; hand on what became of it."""
         slot, name = self.plan.schedule.workers[self.number - 1][number - 1], self.plan.part(self.number, number)
-        done = take_part(self.parts, name, self.mirror, self.lock, slot.builds)
+        done = self._done(name, slot.builds)
         if done is not None and not (self.again and done.not_built()):
             self.ws.progress.say(f"{name} is there already")
             self.mirror.write_index()
@@ -187,6 +190,16 @@ class _Worker:
         actions.set_outputs(self.ws.env, {"part": name, "path": str(part.root.parent / name)})
         take_part(self.parts, name, self.mirror, self.lock, slot.builds)
         return self._report(outcomes, len(written))
+
+    def _done(self, name: str, builds: tuple[str, ...]) -> gathering.Gathered | None:
+        """The part of this worker's own that an earlier run handed on."""
+        if not self.alone and not self.again:
+            return None  # nobody can have handed it on but a package of another job
+        try:
+            return take_part(self.parts, name, self.mirror, self.lock, builds)
+        except CacheError as error:
+            self.ws.progress.say(f"WARNING: {name} of an earlier run can't be had, and is built again: {error.message}")
+            return None
 
     def _late(self, hashes: tuple[str, ...]) -> dict[str, Skipped]:
         """Everything skipped, where there is no time left to build it in."""

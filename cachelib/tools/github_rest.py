@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -25,6 +26,7 @@ ATTEMPTS, REDIRECTIONS = 8, 5
 #: Seconds: the longest wait that is followed (a primary rate limit begins anew each hour), the first wait where none is told.
 LONGEST_ASKED, SECONDARY_WAIT = 3600.0, 60.0
 PUBLIC_API = "https://api.github.com"
+T = TypeVar("T")
 
 # Of what requests raises, these are no better the next time (and InvalidHeader's text has the header in it).
 _FINAL = (
@@ -40,7 +42,8 @@ def _pause(seconds: float) -> None:
 class GitHubRest:
     """GitHub's API with one token; for one thread (Best practices, Avoid concurrent requests).
 
-    `hints` are regular expressions over status and words of a refusal, each with what to do about it.
+    `hints` are regular expressions over status and words of a refusal, each with what to do about it. Nothing is waited for past
+    `until` (seconds of the monotonic clock).
     """
 
     def __init__(
@@ -53,9 +56,10 @@ class GitHubRest:
         say: Callable[[str], None] = lambda _: None,
         pause: Callable[[float], None] = _pause,
         per_second: float = 0.9,
+        until: float = math.inf,
     ) -> None:
         self.name, self.api = name, api.rstrip("/")
-        self._hints, self._say, self.pause = hints, say, pause
+        self._hints, self._say, self.pause, self.until = hints, say, pause, until
         if not (token and token.isascii() and token.isprintable()):
             # As a header it would be refused by an error that repeats it.
             raise RegistryError("the token for GitHub's API is empty, or has characters that no token has", hint=self.hint("401"))
@@ -77,14 +81,18 @@ class GitHubRest:
         `path` is below the API, or an address that an answer of the API gave. Raises RegistryError.
         """
         url = path if "://" in path else f"{self.api}/{path}"
+        return self.patiently(lambda: self._send_once(method, url, expect, headers, body))
+
+    def patiently(self, step: Callable[[], T]) -> T:
+        """What a step gives, which is tried again where what goes wrong is temporary."""
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, RegistryError) and error.temporary),
             wait=_wait,
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            stop=lambda state: state.attempt_number >= ATTEMPTS or time.monotonic() + state.upcoming_sleep > self.until,
             sleep=self.pause,
             before_sleep=self._tell,
             reraise=True,
-        )(self._send_once, method, url, expect, headers, body)
+        )(step)
 
     def _send_once(
         self, method: str, url: str, expect: tuple[int, ...], headers: Mapping[str, str] | None, body: Mapping[str, Any] | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -89,7 +90,11 @@ class GitHubRun:
         )
 
     def download(self, artifact: Artifact, into: Path) -> None:
-        """Write the archive of an artifact into a file; raise RegistryError where it isn't what GitHub says it is."""
+        """Write the archive of an artifact into a file; raise RegistryError where it isn't what GitHub says it is, time and again."""
+        self._rest.patiently(lambda: self._download(artifact, into))
+
+    def _download(self, artifact: Artifact, into: Path) -> None:
+        # The address that GitHub sends to is good for a minute, so each try asks for one of its own.
         answer = self._rest.send("GET", f"{self._home}/artifacts/{artifact.id}/zip", 302)
         where = answer.headers.get("Location", "")
         if urlsplit(where).scheme != urlsplit(self._rest.api).scheme:
@@ -169,14 +174,17 @@ class GitHubRun:
         return items, self._rest.at_home(response.url, url) if url else ""
 
 
-def open_run(env: Mapping[str, str], say: Callable[[str], None]) -> GitHubRun:
-    """The run that this process is part of; raise UsageError outside of a workflow, RegistryError without a token."""
+def open_run(env: Mapping[str, str], say: Callable[[str], None], *, until: float = math.inf) -> GitHubRun:
+    """The run that this process is part of; raise UsageError outside of a workflow, RegistryError without a token.
+
+    Nothing of it is waited for past `until` (seconds of the monotonic clock).
+    """
     api = env.get("GITHUB_API_URL") or PUBLIC_API
     repository, run = env.get("GITHUB_REPOSITORY", ""), env.get("GITHUB_RUN_ID", "")
     if not repository or not run:
         raise UsageError("this is no run of GitHub Actions", hint="elsewhere, workers share a folder: leave --run out")
     try:
-        rest = GitHubRest(api, env.get("GITHUB_TOKEN", ""), repository, hints=_HINTS, say=say)
+        rest = GitHubRest(api, env.get("GITHUB_TOKEN", ""), repository, hints=_HINTS, say=say, until=until)
     except RegistryError as error:
         raise UsageError(error.message, hint="pass `GITHUB_TOKEN: ${{ github.token }}` in the step's `env:`") from None
     return GitHubRun(rest, repository, run)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from cachelib.tools.github_run import GitHubRun, Job
@@ -11,8 +14,8 @@ from cachelib.tools.unzip import unpack
 
 #: A part is compressed already: an archive that unpacks to more than this many times its size is a bomb.
 _GROWTH, _ALWAYS = 20, 64 * 1024 * 1024
-#: Seconds from one look to the next; how many looks go by from one look at the jobs to the next; after how many a queued job is given up.
-INTERVAL, _JOBS, _QUEUED = 10.0, 3, 120
+#: Seconds: from one look for parts to the next, from one look at the jobs to the next, and until a queued job is given up.
+INTERVAL, LOOK, QUEUED = 10.0, 90.0, 1200.0
 
 
 class RunParts:
@@ -21,10 +24,20 @@ class RunParts:
     With `listed`, what the run has by now is asked for once: nobody adds to it any more.
     """
 
-    def __init__(self, folder: PartFolder, run: GitHubRun, *, listed: bool = False, interval: float = INTERVAL) -> None:
-        self._folder, self._run, self._interval = folder, run, interval
+    def __init__(
+        self,
+        folder: PartFolder,
+        run: GitHubRun,
+        *,
+        listed: bool = False,
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder, self._run, self._interval, self._clock = folder, run, interval, clock
         self._listed = {artifact.name: artifact for artifact in sorted(run.artifacts(), key=lambda found: found.id)} if listed else None
-        self._asked: dict[str, int] = {}
+        self._jobs: tuple[Job, ...] = ()
+        self._looked = -math.inf
+        self._since: dict[str, float] = {}
         self._seen: dict[str, int] = {}
         self._outdated: dict[str, int] = {}
 
@@ -47,12 +60,10 @@ class RunParts:
     def lost(self, name: str, job: str, /) -> str:
         """Why a part that isn't there will never come: the job that was to make it has ended; nothing as long as it may come.
 
-        Looks at the jobs now and then only. A job that is still queued while this one waits for it may be queued because of this one:
-        after some looks its parts count as lost, so that this job ends and a runner is free.
+        A job that is still queued while this one waits for it may be queued because of this one: after some time its parts count as
+        lost, so that this job ends and a runner is free.
         """
-        self._asked[name] = asked = self._asked.get(name, 0) + 1
-        if asked % _JOBS:
-            return ""
+        waited = self._clock() - self._since.setdefault(name, self._clock())
         found = self._job(job)
         if found is None:
             return ""
@@ -60,7 +71,7 @@ class RunParts:
             self._outdated.pop(name, None)  # what it handed on before is all that there will be
             # It may have handed the part on just before it ended.
             return "" if self._run.artifact(name) else f"the job that was to build it has ended ({found.conclusion}): {found.name}"
-        if found.status != "in_progress" and asked >= _QUEUED:
+        if found.status != "in_progress" and waited >= QUEUED:
             return f"the job that is to build it still waits for a runner: {found.name}"
         return ""
 
@@ -76,8 +87,11 @@ class RunParts:
         return True
 
     def _job(self, name: str) -> Job | None:
+        # The list of jobs changes with each step of each of them, so it costs a request of the hour's each time.
+        if self._clock() - self._looked >= LOOK:
+            self._jobs, self._looked = self._run.jobs(), self._clock()
         # Where another workflow calls ours, the name of its job stands before that of ours.
-        return next((one for one in self._run.jobs() if one.name == name or one.name.endswith(f" / {name}")), None)
+        return next((one for one in self._jobs if one.name == name or one.name.endswith(f" / {name}")), None)
 
     def done(self, name: str, /) -> None:
         """Nobody asks for a part again: the disk of a runner is needed for the next one."""

@@ -67,7 +67,13 @@ class _Handler(BaseHTTPRequestHandler):
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         if url.path.startswith("/_blobs/"):
-            self._send(self._blob(url.path))
+            hits = [fault for fault in self.state.faults if fault.hits(f"{self.command} {self.path}")]
+            answer = self._blob(url.path)
+            if hits and hits[0].kind == "status":
+                answer = _error(hits[0].status, "Server Error")
+            elif hits and hits[0].kind == "other" and isinstance(answer.body, bytes):
+                answer = answer._replace(body=answer.body[:-1] + bytes([answer.body[-1] ^ 1]))
+            self._send(answer, cut=bool(hits) and hits[0].kind == "cut")
             return
         with self.state.lock:
             answer = self._api(url.path, {key: values[-1] for key, values in parse_qs(url.query).items()}, data)
@@ -80,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
             }
         self._send(answer._replace(headers=answer.headers | limits))
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Answer, *, cut: bool = False) -> None:
         body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         self.send_response(answer.status)
         for key, value in answer.headers.items():
@@ -91,7 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if answer.status not in (204, 304):
-            self.wfile.write(body)
+            self.wfile.write(body[: len(body) // 2] if cut else body)
+        self.close_connection = self.close_connection or cut
 
     def _blob(self, path: str) -> Answer:
         # Another house: only under its own name, and with nobody's token.
@@ -99,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
             return _error(404, "Not Found")
         if "Authorization" in self.headers:
             return Answer(400, _AZURE, {"Content-Type": "application/xml"})
-        file = self.state.blobs.get(path.removeprefix("/_blobs/"))
+        file = self.state.blobs.pop(path.removeprefix("/_blobs/"), None)  # such an address is good for a minute
         return Answer(200, file.read_bytes(), {"Content-Type": "application/zip"}) if file else _error(404, "Not Found")
 
     def _api(self, path: str, query: dict[str, str], data: bytes) -> Answer:

@@ -63,12 +63,14 @@ class JobRow:
 
 @dataclass(slots=True)
 class Fault:
-    """The `nth` request that is like this, and those after it so often, are answered so."""
+    """The `nth` request that is like this, and those after it so often, are answered so: with a status, or with a body that is `cut`
+    off or `other` than it should be."""
 
     match: str
     nth: int = 1
     times: int = 1
     status: int = 502
+    kind: str = "status"
     seen: int = 0
 
     def hits(self, request: str) -> bool:
