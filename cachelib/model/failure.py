@@ -66,8 +66,8 @@ def parse_failures(data: Mapping[str, Any]) -> dict[str, Failure]:
             )
             for item in data["failures"]
         ]  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"the failures are malformed: {error!r}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise FormatError(f"the failures are malformed: {error!r}"[:300]) from None
     return {failure.hash: failure for failure in found}
 
 
@@ -102,7 +102,8 @@ def _is_time(text: str) -> bool:
 
 
 def _time(text: str) -> str:
-    _moment(text)
+    if not _is_time(text):
+        raise FormatError(f"{text!r} is no time of this century")
     return text
 
 

@@ -8,16 +8,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from cachelib.model.errors import CacheError
 
 _M_ARENA_MAX = -8  # malloc.h
-#: Lines of output that are kept for an error message.
-KEPT_LINES = 2000
+#: Lines of output that are kept for an error message, and the characters of all of them.
+KEPT_LINES, KEPT_TEXT = 2000, 16 * 1024 * 1024
+#: Characters of a line; one that is longer comes in pieces, each a line of its own. The longest command lines of compilers fit.
+LONGEST_LINE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +61,29 @@ def run(
         )
     except OSError as error:
         raise CacheError(f"{command[0]} can't be started: {error.strerror}", hint=f"is {command[0]} installed?") from None
-    lines: list[str] = []
+    lines, size = deque[str](), 0
     with process:
         try:
-            for line in process.stdout or ():
-                line = line.rstrip("\n")
+            for line in _lines(process.stdout):
                 lines.append(line)
-                del lines[:-KEPT_LINES]
+                size += len(line)
+                while len(lines) > KEPT_LINES or size > KEPT_TEXT:
+                    size -= len(lines.popleft())
                 if on_line is not None:
                     on_line(line)
             return Finished(code=process.wait(), lines=tuple(lines))
         except BaseException:
             _end(process)
             raise
+
+
+def _lines(stream: IO[str] | None) -> Iterator[str]:
+    """The lines of a stream without their ends, as they come; a program may print gigabytes and never end a line."""
+    cut = False
+    while stream is not None and (piece := stream.readline(LONGEST_LINE)):
+        if not (cut and piece == "\n"):
+            yield piece.rstrip("\n")
+        cut = not piece.endswith("\n")
 
 
 def prepare_process() -> None:
