@@ -84,6 +84,7 @@ BAD_TARBALLS: Mapping[str, tuple[bytes, str]] = {
     "pax": (header(b"x", 3 * MIB) + bytes(3 * MIB) + FILE, "bytes of headers before a member"),
     "chain": (header(b"x", 0) * 3000 + FILE, "bytes of headers before a member"),
     "records-in-records": (pax(b"2 " * 4000 + b"=") + FILE, "pax header that is none"),
+    "no-line-end": (pax(b"8 a=bbbX") + FILE, "pax header that is none"),
     "endless-length": (pax(b"9" * 5000 + b" a=b\n") + FILE, "pax header that is none"),
     "for-all": (pax(b"12 path=a/b\n", b"g") + FILE, "one name or size for all"),
     "sparse-map": (pax(SPARSE) + FILE + b"9999999\n".ljust(512, b"1"), "a sparse file"),
