@@ -16,16 +16,20 @@ from typing import Any
 from cachelib.model.digest import Digest
 from cachelib.model.entry import DATABASE, LAYOUT_VERSION, BlobRecord
 from cachelib.model.errors import FormatError
+from cachelib.model.oci import parse_json
 from cachelib.model.spec import parse_node
 
 DATABASE_VERSION = "8"
+#: A database of more bytes than this is not read: a node takes up to 2 KB, so 500,000 fit.
+DATABASE_LIMIT = 1024 * 1024 * 1024
 #: Where a v3 mirror names its index.
 INDEX_MANIFEST = PurePosixPath("v3/manifests/index/index.manifest.json")
 
 _HEAD = b'{"database":{"version":"%s","installs":{' % DATABASE_VERSION.encode()
 _TAIL = b"\n}}}"
+_NODE = "a node of Spack's index"
 # JSON written compactly holds no line ends, so what stands between two of them is one node, whatever its contents.
-_LINE = re.compile(rb'"([a-z2-7]{32})":\{"spec":(\{.*\}),"ref_count":(\d+),"in_buildcache":(true|false)\}')
+_LINE = re.compile(rb'"([a-z2-7]{32})":\{"spec":(\{.*\}),"ref_count":(\d{1,18}),"in_buildcache":(true|false)\}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +48,8 @@ class Database:
         return _HEAD + b",".join(b"\n" + self.lines[h] for h in sorted(self.lines)) + _TAIL
 
     def node(self, dag_hash: str) -> dict[str, Any]:
-        """A node as Spack's JSON object; raise KeyError where there is none."""
-        found: dict[str, Any] = json.loads(_fields(self.lines[dag_hash])[0])
-        return found
+        """A node as Spack's JSON object; raise KeyError where there is none, FormatError where it can't be read."""
+        return parse_json(_fields(self.lines[dag_hash])[0], _NODE)
 
     def present(self) -> frozenset[str]:
         """The DAG hashes that are there."""
@@ -127,7 +130,7 @@ class _Books:
         return self._open[dag_hash]
 
     def _count_edges(self, node: bytes, step: int) -> list[str]:
-        below = [edge.hash for edge in parse_node(json.loads(node)).dependencies] if node else []
+        below = [edge.hash for edge in parse_node(parse_json(node, _NODE)).dependencies] if node else []
         for h in below:
             held, count, present = self._get(h)
             self._open[h] = (held, count + step, present)

@@ -19,7 +19,9 @@ ENTRY_SUFFIX = ".spec.manifest.json"
 TARBALL = "application/vnd.spack.install.v2.tar+gzip"
 SPEC = "application/vnd.spack.spec.v5+json"
 #: A spec file of more than this (bytes) is no spec file; a gzip bomb is stopped here. Real ones are under 100 KB.
-SPEC_LIMIT = 64 * 1024 * 1024
+SPEC_LIMIT = 16 * 1024 * 1024
+#: The manifest of an entry, signed or not, has no more bytes than this. Real ones have under 2 KB.
+ENTRY_LIMIT = 16 * 1024 * 1024
 DATABASE = "application/vnd.spack.db.v8+json"
 
 # A signed entry is the JSON inside a clear-signed message (RFC 9580, 7: Cleartext Signature Framework).

@@ -62,7 +62,7 @@ def parse_failures(data: Mapping[str, Any]) -> dict[str, Failure]:
         raise FormatError("the failures are no list")
     found = {}
     for item in items:
-        with suppress(KeyError, TypeError, ValueError, AttributeError, FormatError):
+        with suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError, FormatError):
             failure = _failure(item)
             found[failure.hash] = failure
     return found
@@ -108,7 +108,8 @@ def _is_time(text: str) -> bool:
 
 
 def _time(text: str) -> str:
-    _moment(text)
+    if not _is_time(text):
+        raise FormatError(f"{text!r} is no time of this century")
     return text
 
 

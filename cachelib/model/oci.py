@@ -25,12 +25,18 @@ MANIFEST_TYPES = (MANIFEST, IMAGE_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 
 #: A manifest is read into memory whole; registries refuse larger ones (distribution-spec, Pushing manifests: 4 MiB).
 MANIFEST_LIMIT = 4 * 1024 * 1024
+#: A blob that is read into memory whole has no more bytes than this, where nothing else is said: configs have around 100 KB.
+BLOB_LIMIT = 16 * 1024 * 1024
+#: Bytes of a list of all tags: a page of a registry's, of which some know one alone, or the index.json of a layout. A million fit.
+TAGS_LIMIT = 256 * 1024 * 1024
 
 #: Where stock Spack looks for its index (binary_distribution.py, `default_index_tag`).
 INDEX_TAG = "index.spack"
 #: Where our catalog lies. Not `*.spack`: Spack's update-index would take it for a spec and die.
 CATALOG_TAG = "catalog"
 
+#: How deep JSON may be nested: a spec file goes ten deep, the base of an image with extensions of its own some more.
+_DEPTH = 100
 # OCI distribution-spec, Pulling manifests: <reference> as a tag; <name>.
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
@@ -239,11 +245,25 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     """Read a JSON object; raise FormatError saying what it was meant to be."""
     try:
         parsed = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{what} is not JSON: {error}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise FormatError(f"{what} is not JSON: {error or type(error).__name__}"[:300]) from None
     if not isinstance(parsed, dict):
         raise FormatError(f"{what} is not a JSON object")
+    if _is_deeper(parsed, _DEPTH):
+        raise FormatError(f"{what} is nested more than {_DEPTH} deep")
     return parsed
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    """Whether JSON is nested deeper than that. What could just be read may be too deep to be written, or shown, further on."""
+    level: list[Any] = [value]
+    for _ in range(depth):
+        level = [
+            inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer) if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def manifest_parts(manifest: Mapping[str, Any]) -> list[Descriptor]:

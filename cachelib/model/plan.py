@@ -126,8 +126,8 @@ def parse_plan(data: Mapping[str, Any]) -> tuple[StackPlan, ...]:
         if str(data["meta"]["plan"]).partition(".")[0] != PLAN_VERSION.partition(".")[0]:
             raise FormatError(f"a plan of version {data['meta']['plan']!r}; this program reads {PLAN_VERSION}")
         return tuple(_stack(item) for item in data["stacks"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"a plan is malformed: {error!r}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise FormatError(f"a plan is malformed: {error!r}"[:300]) from None
 
 
 def _stack(data: Mapping[str, Any]) -> StackPlan:

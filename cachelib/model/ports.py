@@ -10,7 +10,7 @@ from cachelib.model.attestation import Statement
 from cachelib.model.digest import Digest
 from cachelib.model.entry import BlobRecord, Entry, EntryName, TarballInfo
 from cachelib.model.errors import MirrorError
-from cachelib.model.oci import Descriptor, RawManifest
+from cachelib.model.oci import BLOB_LIMIT, Descriptor, RawManifest
 from cachelib.model.outcome import Swept
 from cachelib.model.record import Record
 
@@ -31,8 +31,8 @@ class Repository(Protocol):
     def manifest(self, reference: str) -> RawManifest | None:
         """The manifest of a tag or digest, or nothing where there is none."""
 
-    def read_blob(self, descriptor: Descriptor) -> bytes:
-        """A small blob, whole."""
+    def read_blob(self, descriptor: Descriptor, limit: int = BLOB_LIMIT) -> bytes:
+        """A blob, whole; one of more than `limit` bytes is not read."""
 
     def stream_blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """A blob in pieces; the last piece is only given after digest and size were found right."""

@@ -14,6 +14,8 @@ T = TypeVar("T", "EnvChange", "PackageInfo", "Origin")
 
 #: Raised when a reader of the old format would misunderstand the new one.
 RECORD_VERSION = 1
+#: A record of more bytes than this is none. Real ones have some KB.
+RECORD_LIMIT = 16 * 1024 * 1024
 
 _KINDS: dict[str, type[Built | Reused | Failed | Skipped]] = {
     "built": Built,
@@ -111,7 +113,7 @@ def parse_record(data: Mapping[str, Any]) -> Record:
             origin=_texts(Origin(**data["origin"])),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise FormatError(f"a record is malformed: {error!r}") from None
+        raise FormatError(f"a record is malformed: {error!r}"[:300]) from None
 
 
 def _check(key: str, value: object) -> None:

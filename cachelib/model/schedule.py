@@ -84,8 +84,8 @@ def parse_schedule(data: Mapping[str, Any]) -> Schedule:
         )
         left = tuple(LeftOver(hash=check_hash(item["hash"], "what is left"), reason=str(item["reason"])) for item in data["leftOver"])
         schedule = Schedule(workers=workers, left_over=left, seconds=float(data["seconds"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"a schedule is malformed: {error!r}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise FormatError(f"a schedule is malformed: {error!r}"[:300]) from None
     named = [h for slots in workers for slot in slots for h in slot.builds]
     if len(set(named)) != len(named):
         raise FormatError("a schedule builds a spec twice")

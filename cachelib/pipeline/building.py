@@ -21,11 +21,12 @@ from cachelib.model.record import Origin
 from cachelib.pipeline.concretize import concretize
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.workspace import Workspace, now
-from cachelib.steps import build_reports, building, reports
+from cachelib.steps import build_reports, building, gathering, reports
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reports import Report
 from cachelib.steps.targets import choose_target
 from cachelib.tools import actions, git
+from cachelib.tools.files import read_end
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.registry import RegistryRepository
 from cachelib.tools.spack import Spack
@@ -146,7 +147,7 @@ def _write_records(
         log = None
         if isinstance(outcome, Failed) and outcome.log:
             with contextlib.suppress(OSError):  # the report of a failure is not to fail for want of its log
-                log = Path(outcome.log).read_bytes()
+                log = read_end(Path(outcome.log), gathering.LOG_LIMIT)
             outcome = outcomes[h] = replace(outcome, log=str(mirror.log_path(h)) if log is not None else "")
         # A record tells how its entry came to be; that it was reused later is no news about it.
         if not isinstance(outcome, Reused) or mirror.record(h) is None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 from cachelib.model.config import Stack
 from cachelib.model.errors import FormatError
+from cachelib.model.oci import parse_json
 from cachelib.model.outcome import Rejected
 from cachelib.model.ports import Repository
 from cachelib.pipeline.building import prepare
@@ -78,11 +79,11 @@ def _key(ws: Workspace, name: str, stack: Stack, specs: Sequence[str], spack_roo
 
 
 def _restricted(files: Mapping[str, bytes]) -> frozenset[str]:
-    return frozenset(str(h) for h in json.loads(files.get(RESTRICTED, b"[]")))
+    try:
+        return frozenset(str(h) for h in json.loads(files.get(RESTRICTED, b"[]")))
+    except (ValueError, RecursionError, TypeError) as error:
+        raise FormatError(f"a remembered concretization is malformed: {error}") from None
 
 
 def _parsed(files: Mapping[str, bytes]) -> building.Lock:
-    try:
-        return building.parse_lock(json.loads(files["spack.lock"]))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"a remembered concretization is malformed: {error}") from None
+    return building.parse_lock(parse_json(files.get("spack.lock", b""), "a remembered concretization"))

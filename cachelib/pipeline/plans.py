@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from cachelib.model.errors import FormatError, UsageError
+from cachelib.model.oci import parse_json
 from cachelib.model.plan import StackPlan, parse_plan
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building
-from cachelib.tools.files import write_atomically
+from cachelib.tools.files import read_limited, write_atomically
 from cachelib.tools.github_run import GitHubRun
 from cachelib.tools.parts import PartFolder
 from cachelib.tools.unzip import unpack
 
 #: What the artifact of a plan may hold at most: files, bytes.
 _FILES, _BYTES = 1000, 2 * 10**9
+#: Bytes of a plan, or of one of its files: a concretization of 100,000 specs fits.
+_LIMIT = 256 * 1024 * 1024
 
 
 def plan_folder(ws: Workspace, plan: str) -> Path:
@@ -62,7 +65,7 @@ def fetch_plan(run: GitHubRun, folder: Path, shared: PartFolder, name: str = "pl
         # The plan itself last: what was cut off half-way is fetched anew.
         for path in sorted((place / "plan").rglob("*"), key=lambda path: (path.name == "plan.json", path)):
             if path.is_file():
-                write_atomically(folder / path.relative_to(place / "plan"), path.read_bytes())
+                write_atomically(folder / path.relative_to(place / "plan"), _whole(path))
 
 
 def read_plans(folder: Path, digest: str = "") -> tuple[StackPlan, ...]:
@@ -78,7 +81,7 @@ def verified_files(folder: Path, digest: str) -> dict[str, bytes]:
     body = _read(folder, digest)
     for name in body["files"]:
         _check(body, name, folder, digest)
-    return {name: (folder / name).read_bytes() for name in body["files"]}
+    return {name: _whole(folder / name) for name in body["files"]}
 
 
 def remembered_keys(folder: Path, digest: str = "") -> dict[str, str]:
@@ -105,11 +108,14 @@ def read_plan(folder: Path, key: str, digest: str = "") -> tuple[StackPlan, buil
         )
     path = folder / found[0].key / "spack.lock"
     try:
-        data = path.read_bytes()
+        data = _whole(path)
         for name in ("spack.lock", "spack.yaml"):
             _check(body, f"{found[0].key}/{name}", folder, digest)
-        lock = building.parse_lock(json.loads(data))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error}", hint="run `inv plan` again") from None
+    try:
+        lock = building.parse_lock(parse_json(data, "it"))
+    except FormatError as error:
         raise UsageError(f"{path} can't be read: {error}", hint="run `inv plan` again") from None
     if not set(found[0].schedule.place()) <= lock.nodes.keys():
         raise FormatError(f"{path} is not the concretization of this plan", hint="run `inv plan` again")
@@ -121,21 +127,25 @@ def _check(body: Mapping[str, Any], name: str, folder: Path, digest: str) -> Non
     wanted = body.get("files", {}).get(name)
     if wanted is None and not digest:
         return
-    if hashlib.sha256((folder / name).read_bytes()).hexdigest() != wanted:
+    if hashlib.sha256(_whole(folder / name)).hexdigest() != wanted:
         raise FormatError(f"{folder / name} is not the file that belongs to this plan", hint="run `inv plan` again")
+
+
+def _whole(path: Path) -> bytes:
+    return read_limited(path, _LIMIT, "a file of a plan")
 
 
 def _read(folder: Path, digest: str) -> dict[str, Any]:
     path = folder / "plan.json"
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        data = _whole(path)
+    except (OSError, FormatError) as error:
         raise UsageError(f"{path} can't be read: {error}", hint="`inv plan` writes it") from None
     if digest and hashlib.sha256(data).hexdigest() != digest:
         raise FormatError(f"{path} is not the plan that this run made", hint="something replaced it: look at what this run built")
     try:
-        body: dict[str, Any] = json.loads(data)
+        body = parse_json(data, "it")
         parse_plan(body)
-    except (ValueError, RecursionError, FormatError) as error:
+    except FormatError as error:
         raise UsageError(f"{path} can't be read: {error}", hint="`inv plan` writes it") from None
     return body

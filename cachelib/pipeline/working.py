@@ -30,7 +30,7 @@ from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import build_reports, building, gathering
 from cachelib.steps.reports import Report, join
 from cachelib.tools import actions
-from cachelib.tools.files import write_atomically
+from cachelib.tools.files import read_end, write_atomically
 from cachelib.tools.github_run import open_run
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.parts import PartFolder, Parts
@@ -182,7 +182,7 @@ class _Worker:
                 log, outcome = None, outcomes[h]
                 if isinstance(outcome, Failed) and outcome.log:
                     with contextlib.suppress(OSError):
-                        log = Path(outcome.log).read_bytes()
+                        log = read_end(Path(outcome.log), gathering.LOG_LIMIT)
                     outcome = replace(outcome, log="")
                 part.write_record(known.get(h) or building.make_record(self.lock.nodes[h], outcome, described.get(h, {}), origin), log)
             if written:

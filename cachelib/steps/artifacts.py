@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO
 
 from cachelib.model.catalog import Catalog, CatalogEntry, CatalogRoot, ShardPart, from_shard
-from cachelib.model.database import Database, parse_database
+from cachelib.model.database import DATABASE_LIMIT, Database, parse_database
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError, CatalogError, FormatError, RegistryError
 from cachelib.model.oci import (
@@ -26,6 +25,7 @@ from cachelib.model.oci import (
     parse_json,
 )
 from cachelib.model.ports import Repository
+from cachelib.steps.inflating import inflated
 from cachelib.steps.parallel import in_order, workers
 
 CATALOG_TYPE = "application/vnd.spack-build-cache.catalog.v2+json"
@@ -100,23 +100,19 @@ def read_shards(repository: Repository, root: CatalogRoot, keys: Iterable[str], 
 
 def read_database(repository: Repository, blob: Descriptor, *, mixed: bool = False) -> Database:
     """A database that the catalog names; raise CacheError where it is damaged."""
-    return parse_database(_whole(repository, blob), mixed=mixed)
+    return parse_database(_whole(repository, blob, DATABASE_LIMIT), mixed=mixed)
 
 
 def _inflated(repository: Repository, blob: Descriptor) -> bytes:
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(_whole(repository, blob))) as file:
-            text = file.read(SHARD_LIMIT + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise CatalogError(f"a shard of the catalog is no gzip: {error}", hint=_FULL) from None
-    if len(text) > SHARD_LIMIT:
-        raise CatalogError(f"a shard of the catalog inflates to more than {SHARD_LIMIT} bytes", hint=_FULL)
-    return text
+        return inflated(_whole(repository, blob, SHARD_LIMIT), SHARD_LIMIT, "a shard of the catalog")
+    except FormatError as error:
+        raise CatalogError(error.message, hint=_FULL) from None
 
 
-def _whole(repository: Repository, blob: Descriptor) -> bytes:
+def _whole(repository: Repository, blob: Descriptor, limit: int) -> bytes:
     try:
-        return repository.read_blob(blob)
+        return repository.read_blob(blob, limit)
     except RegistryError as error:
         raise _unless_passing(error) from None
 
@@ -210,7 +206,7 @@ def _blobs(root: CatalogRoot) -> tuple[Descriptor, ...]:
 
 def _readable(repository: Repository, blob: Descriptor) -> bool:
     try:
-        return bool(repository.read_blob(blob)) or blob.size == 0
+        return bool(repository.read_blob(blob, DATABASE_LIMIT)) or blob.size == 0
     except (RegistryError, FormatError):
         return False
 

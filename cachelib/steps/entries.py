@@ -6,7 +6,6 @@ import base64
 import binascii
 import gzip
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -17,12 +16,11 @@ from cachelib.model.entry import ENTRY_SUFFIX, LAYOUT_VERSION, SPEC, SPEC_LIMIT,
 from cachelib.model.errors import FormatError
 from cachelib.model.oci import Descriptor, parse_json
 from cachelib.model.spec import ConcreteSpec, parse_spec
+from cachelib.steps.inflating import inflated
 
 _KEY = "io.github.spack-build-cache.entry"
 # Spack, url_buildcache.py, LAYOUT_VERSION of the spec files that it writes into a v3 mirror.
 _SPEC_LAYOUT = 2
-# zlib, inflateInit2: 15 bits of window, and 16 for the header of gzip.
-_GZIP = 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +59,8 @@ def kept_entry(config: Mapping[str, Any], tarball: Descriptor, spec: ConcreteSpe
 
 
 def _read_spec(spec_file: bytes, compression: str) -> ConcreteSpec:
-    inflater = zlib.decompressobj(_GZIP)
-    try:
-        text = inflater.decompress(spec_file, SPEC_LIMIT) if compression == "gzip" else spec_file
-    except zlib.error as error:
-        raise FormatError(f"its config holds an entry whose spec file is no gzip: {error}") from None
-    return parse_spec(parse_json(text, "the spec file of the entry in its config"))
+    what = "the spec file of the entry in its config"
+    return parse_spec(parse_json(inflated(spec_file, SPEC_LIMIT, what) if compression == "gzip" else spec_file, what))
 
 
 def make_entry(spec_json: Mapping[str, Any], tarball: Descriptor) -> KeptEntry:

@@ -246,7 +246,7 @@ def _send_image(item: PushItem, layers: Mapping[str, _LayerFuture], shared: _Pus
     _, sent = layers[entry.hash].result()
     annotations = make_annotations(entry, record, base, shared.labels)
     with shared.mirror.open_blob(entry.spec_file.digest) as file:
-        config = make_config(entry, chain, base, record, annotations, keep_entry(entry.raw, file.read()))
+        config = make_config(entry, chain, base, record, annotations, keep_entry(entry.raw, file.read(entry.spec_file.size)))
     descriptor, manifest = make_manifest(chain, base, config, annotations)
     sent += repository.put_blob(descriptor, lambda: io.BytesIO(config), replace=shared.force)
     repository.put_manifest(manifest, item.entry.tag)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from typing import IO
@@ -17,6 +16,7 @@ from cachelib.model.oci import EMPTY, MANIFEST, Descriptor, ImageManifest, RawMa
 from cachelib.model.ports import Repository
 from cachelib.model.record import Record
 from cachelib.steps.artifacts import described, find_manifest, write_manifest
+from cachelib.steps.inflating import inflated
 
 #: Tags of these artifacts. Not `*.spack`: Spack's update-index would take them for specs.
 LOCKS_TAG, FAILURES_TAG = "locks", "failures"
@@ -38,7 +38,7 @@ def remembered_lock(repository: Repository, key: str) -> dict[str, bytes] | None
             try:
                 files = parse_json(_inflated(repository, layer), "a remembered concretization")
                 return {name: str(text).encode() for name, text in files.items()}
-            except CacheError:
+            except (CacheError, ValueError):  # text that is no Unicode can't be encoded
                 return None
     return None
 
@@ -125,14 +125,7 @@ def _layers(repository: Repository, tag: str, kind: str) -> tuple[Descriptor, ..
 
 
 def _inflated(repository: Repository, layer: Descriptor) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(repository.read_blob(layer))) as file:
-            text = file.read(_LIMIT + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise FormatError(f"{layer.digest} is no gzip: {error}") from None
-    if len(text) > _LIMIT:
-        raise FormatError(f"{layer.digest} inflates to more than {_LIMIT} bytes")
-    return text
+    return inflated(repository.read_blob(layer, _LIMIT), _LIMIT, str(layer.digest))
 
 
 def _write(repository: Repository, tag: str, kind: str, layers: list[Descriptor], blobs: Mapping[Digest, bytes]) -> bool:

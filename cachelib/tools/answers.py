@@ -11,7 +11,7 @@ from urllib3.util import parse_url
 from cachelib.model.errors import RegistryError
 from cachelib.model.text import printable
 
-#: Bytes that are read of what an error says.
+#: Bytes that are read of what an error, or an answer that nobody waits for, says; a token has some KB.
 ERROR_LIMIT = 65536
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 # ghcr.io answers so now and then to uploads that are right (distribution-spec, Error Codes).
@@ -28,7 +28,7 @@ def error_of(where: str, response: requests.Response) -> RegistryError:
     try:
         first = response.json()["errors"][0]
         code, words = str(first.get("code", "")), str(first.get("message", ""))
-    except (ValueError, LookupError, TypeError, AttributeError, requests.RequestException):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, requests.RequestException):
         pass
     limited = status == 429 or (status == 403 and "rate limit" in words.lower())
     return RegistryError(
@@ -51,7 +51,7 @@ _HINTS = {
 
 
 def settle(response: requests.Response) -> None:
-    """Read what an error says, up to a bound, and give the connection back."""
+    """Read what an error or a small answer says, up to a bound, and give the connection back."""
     if not response._content:
         try:
             response._content = response.raw.read(ERROR_LIMIT, decode_content=True)

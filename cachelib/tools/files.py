@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from cachelib.model.errors import FormatError
 
 #: Pieces that large files are read and sent in: 1 MiB.
 BLOCK = 1024 * 1024
@@ -44,6 +49,34 @@ def read_blocks(file: IO[bytes]) -> Iterator[bytes]:
     """The rest of a file in blocks of a MiB."""
     while block := file.read(BLOCK):
         yield block
+
+
+def open_plain(path: Path) -> io.FileIO:
+    """Open a plain file for reading; raise OSError for a pipe or a device, which may have no end, or never begin."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "no plain file", str(path))
+        return io.FileIO(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_limited(path: Path, limit: int, what: str) -> bytes:
+    """A plain file, whole; raise FormatError, saying what it was meant to be, where it has more than `limit` bytes."""
+    with io.BufferedReader(open_plain(path)) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise FormatError(f"{what} of {size} bytes ({path}): no more than {limit} are read")
+        return file.read(size)
+
+
+def read_end(path: Path, limit: int) -> bytes:
+    """The last `limit` bytes of a plain file."""
+    with io.BufferedReader(open_plain(path)) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - limit))
+        return file.read(limit)
 
 
 def sweep(folder: Path, *, before: float) -> int:

@@ -7,10 +7,11 @@ from typing import IO
 
 from cachelib.model.digest import Digest
 from cachelib.model.errors import FormatError, RegistryError
-from cachelib.model.oci import Descriptor, LayoutLocation, RawManifest, parse_json
+from cachelib.model.oci import BLOB_LIMIT, Descriptor, LayoutLocation, RawManifest, parse_json
 from cachelib.model.outcome import Swept
 from cachelib.tools.layout_blobs import LayoutBlobs
 from cachelib.tools.layout_tags import LayoutTags
+from cachelib.tools.whole import read_whole
 
 
 class LayoutRepository:
@@ -44,9 +45,9 @@ class LayoutRepository:
                 raise RegistryError(f"{self.name}: index.json tells another size or type of {reference} than it has")
         return found
 
-    def read_blob(self, descriptor: Descriptor) -> bytes:
-        """A small blob, whole."""
-        return b"".join(self.stream_blob(descriptor))
+    def read_blob(self, descriptor: Descriptor, limit: int = BLOB_LIMIT) -> bytes:
+        """A blob, whole; raise RegistryError where it has more than `limit` bytes."""
+        return read_whole(self, descriptor, limit)
 
     def stream_blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """A blob in pieces; raises RegistryError at its end if it isn't what its digest says."""

@@ -14,7 +14,7 @@ from cachelib.model.digest import Digest
 from cachelib.model.errors import FormatError, RegistryError
 from cachelib.model.oci import MANIFEST_LIMIT, Descriptor, RawManifest, listed_manifests, manifest_parts, parse_json
 from cachelib.model.outcome import Swept
-from cachelib.tools.files import atomic_file, read_blocks, sweep, write_atomically
+from cachelib.tools.files import atomic_file, open_plain, read_blocks, read_limited, sweep, write_atomically
 
 
 @contextmanager
@@ -36,10 +36,12 @@ class LayoutBlobs:
         """A blob in pieces; raises RegistryError at its end if it isn't what its digest says."""
         hasher, size, held = hashlib.sha256(), 0, b""
         try:
-            with self._path(descriptor.digest).open("rb") as file:
+            with open_plain(self._path(descriptor.digest)) as file:
                 for block in read_blocks(file):
                     hasher.update(block)
                     size += len(block)
+                    if size > descriptor.size:
+                        break
                     if held:
                         yield held
                     held = block
@@ -76,11 +78,10 @@ class LayoutBlobs:
     def manifest(self, digest: Digest, media_type: str = "") -> RawManifest | None:
         """A manifest, or nothing where there is none; its own type where none is told."""
         try:
-            with self._path(digest).open("rb") as file:
-                data = file.read(MANIFEST_LIMIT + 1)
+            data = read_limited(self._path(digest), MANIFEST_LIMIT, "a manifest")
         except FileNotFoundError:
             return None
-        except OSError as error:
+        except (OSError, FormatError) as error:
             raise RegistryError(f"{self._name}: manifest {digest} can't be read: {error}") from None
         if Digest.of(data) != digest:
             raise RegistryError(f"{self._name}: manifest {digest} has other content than its digest says")

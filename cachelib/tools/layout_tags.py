@@ -13,8 +13,8 @@ from typing import Any
 
 from cachelib.model.digest import Digest
 from cachelib.model.errors import FormatError, RegistryError
-from cachelib.model.oci import IMAGE_INDEX, Descriptor, RawManifest, check_tag, compact_json, is_tag, parse_json
-from cachelib.tools.files import write_atomically
+from cachelib.model.oci import IMAGE_INDEX, TAGS_LIMIT, Descriptor, RawManifest, check_tag, compact_json, is_tag, parse_json
+from cachelib.tools.files import read_limited, write_atomically
 from cachelib.tools.layout_blobs import LayoutBlobs, locked
 
 # image-spec, annotations.md: in index.json of a layout, the tag of a manifest.
@@ -150,7 +150,7 @@ class LayoutTags:
             stamp = _stamp(path)
             if self._known is not None and self._known[0] == stamp:
                 return self._known[1]
-            index = parse_json(path.read_bytes(), "index.json")
+            index = parse_json(read_limited(path, TAGS_LIMIT, "a list"), "index.json")
         except FileNotFoundError:
             self._known = None
             if (self._root / "blobs").exists() and (self._root / "oci-layout").exists():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -15,10 +17,11 @@ from urllib.parse import quote
 from isal import igzip
 
 from cachelib.model.catalog import INDEXED_FORMAT
-from cachelib.model.database import INDEX_MANIFEST, Database, change, index_files, parse_database
+from cachelib.model.database import DATABASE_LIMIT, INDEX_MANIFEST, Database, change, index_files, parse_database
 from cachelib.model.digest import Digest
 from cachelib.model.entry import (
     DATABASE,
+    ENTRY_LIMIT,
     ENTRY_SUFFIX,
     SPEC,
     SPEC_LIMIT,
@@ -33,12 +36,14 @@ from cachelib.model.entry import (
 )
 from cachelib.model.errors import FormatError, MirrorError
 from cachelib.model.oci import compact_json, parse_json
-from cachelib.model.record import Record, parse_record
+from cachelib.model.record import RECORD_LIMIT, Record, parse_record
 from cachelib.model.spec import NodePool, parse_spec
-from cachelib.tools.files import BLOCK, atomic_file, sweep, write_atomically
+from cachelib.tools.files import BLOCK, atomic_file, open_plain, read_limited, sweep, write_atomically
 from cachelib.tools.tarball import INFLATE_ERRORS, inspect_tarball
 
 _SPECS = PurePosixPath("v3/manifests/spec")
+#: A log that inflates to more bytes than this, or has more, is none that can be read: builds write some MB.
+LOG_INFLATED = 1024**3
 
 
 class DiskMirror:
@@ -74,7 +79,7 @@ class DiskMirror:
         """Read one entry: its manifest and its spec, checked against each other and against the file's name."""
         path = self.root / name.path
         try:
-            raw = path.read_bytes()
+            raw = read_limited(path, ENTRY_LIMIT, "the manifest of an entry")
             blobs = parse_blob_records(raw)
             tarball, spec_file = find_blob(blobs, TARBALL), find_blob(blobs, SPEC)
             spec = parse_spec(parse_json(self._read_spec(spec_file), "a spec file"), self._pool)
@@ -93,8 +98,8 @@ class DiskMirror:
     def record(self, dag_hash: str) -> Record | None:
         """The record of a spec, where a build left one; a damaged record is no record."""
         try:
-            return parse_record(json.loads(self._record_path(dag_hash).read_bytes()))
-        except (OSError, ValueError, RecursionError, FormatError):
+            return parse_record(parse_json(read_limited(self._record_path(dag_hash), RECORD_LIMIT, "a record"), "a record"))
+        except (OSError, FormatError):
             return None
 
     def write_record(self, record: Record, log: bytes | None = None) -> Record:
@@ -110,31 +115,39 @@ class DiskMirror:
 
     def read_log(self, dag_hash: str, limit: int) -> bytes | None:
         """The log of a failed build, its last `limit` bytes; nothing where there is none, or none that can be read."""
+        kept, count = bytearray(), 0
         try:
-            with gzip.open(self.log_path(dag_hash)) as file:
-                kept = b""
-                while block := file.read(BLOCK):
-                    kept = (kept + block)[-limit:]
+            with io.BufferedReader(open_plain(self.log_path(dag_hash))) as file, igzip.IGzipFile(fileobj=file) as log:  # type: ignore[no-untyped-call]
+                # Behind the log there may be zeros, which every reader of gzip passes over.
+                if os.fstat(file.fileno()).st_size > LOG_INFLATED:
+                    return None
+                while block := log.read(BLOCK):
+                    count += len(block)
+                    if count > LOG_INFLATED:
+                        return None
+                    kept += block
+                    if len(kept) > 2 * limit:
+                        del kept[:-limit]
         except INFLATE_ERRORS:
             return None
-        return kept
+        return bytes(kept[-limit:])
 
     def inspect_tarball(self, blob: BlobRecord, *, again: bool = False) -> TarballInfo:
         """What is in a tarball; remembered beside the mirror by digest, as long as the file has its size."""
         path, note = self.blob_path(blob.digest), self.root / "records" / "tarball" / f"{blob.digest.hex}.json"
-        try:
-            known = json.loads(note.read_bytes())
-            if not again and path.stat().st_size == blob.size:
-                return TarballInfo(
-                    digest=blob.digest,
-                    size=blob.size,
-                    diff_id=Digest.parse(known["diff_id"]),
-                    uncompressed=int(known["uncompressed"]),
-                    prefix=str(known["prefix"]),
-                    directories=tuple(known["directories"]),
-                )
-        except (OSError, ValueError, KeyError, TypeError, FormatError):
-            pass  # not known yet, or not to be trusted: look again
+        if not again:
+            # Else it is not known yet, or not to be trusted: look again.
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError, FormatError):
+                known = parse_json(read_limited(note, RECORD_LIMIT, "a note"), "what is noted of a tarball")
+                if path.stat().st_size == blob.size:
+                    return TarballInfo(
+                        digest=blob.digest,
+                        size=blob.size,
+                        diff_id=Digest.parse(known["diff_id"]),
+                        uncompressed=int(known["uncompressed"]),
+                        prefix=str(known["prefix"]),
+                        directories=tuple(known["directories"]),
+                    )
         info = inspect_tarball(path, blob, str(path))
         with contextlib.suppress(OSError):  # a mirror on a read-only disk is still a mirror
             write_atomically(note, compact_json(asdict(info) | {"digest": str(info.digest), "diff_id": str(info.diff_id)}))
@@ -184,8 +197,9 @@ class DiskMirror:
     def is_indexed(self) -> bool:
         """Whether Spack's index names the entries that are here, and nothing else."""
         try:
-            manifest = (self.root / INDEX_MANIFEST).read_bytes()
-            data = self.blob_path(find_blob(parse_blob_records(manifest), DATABASE).digest).read_bytes()
+            manifest = read_limited(self.root / INDEX_MANIFEST, ENTRY_LIMIT, "the manifest of an index")
+            blob = find_blob(parse_blob_records(manifest), DATABASE)
+            data = read_limited(self.blob_path(blob.digest), DATABASE_LIMIT, "an index")
             return parse_database(data).present() == {name.hash for name in self.names(lambda _: None)}
         except (OSError, FormatError):
             return False
@@ -201,13 +215,13 @@ class DiskMirror:
             raise MirrorError(f"{self.root}: its index can't be written: {error}", hint="is the disk full, or not yours?") from None
 
     def _read_spec(self, blob: BlobRecord) -> bytes:
-        data = self.blob_path(blob.digest).read_bytes()
+        data = read_limited(self.blob_path(blob.digest), SPEC_LIMIT, "a spec file")
         if Digest.of(data) != blob.digest or len(data) != blob.size:
             raise FormatError(f"its spec file {blob.digest} has other content than its digest says")
         if blob.compression != "gzip":
             return data
         try:
-            with igzip.open(self.blob_path(blob.digest)) as file:  # type: ignore[no-untyped-call]
+            with igzip.open(io.BytesIO(data)) as file:  # type: ignore[no-untyped-call]
                 text: bytes = file.read(SPEC_LIMIT + 1)
         except INFLATE_ERRORS as error:
             raise FormatError(f"its spec file {blob.digest} is no gzip: {error}") from None

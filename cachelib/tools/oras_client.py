@@ -89,10 +89,10 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
             # shouldn't (a 403 for two minutes) and not what it should (a 503).
             request = oras.provider.Registry.do_request.__wrapped__
             if _at_home(url, self._location):
-                response = request(self, url, method, data=body, headers=dict(headers or {}), stream=stream)
+                response = request(self, url, method, data=body, headers=dict(headers or {}), stream=True)
             else:
                 # Storage elsewhere that an upload is sent to: its address is signed, and our token is none of its business.
-                response = self.session.request(method, url, data=body, headers=dict(headers or {}), stream=stream)
+                response = self.session.request(method, url, data=body, headers=dict(headers or {}), stream=True)
         except RegistryError as error:
             raise self._heed(error) from None
         except requests.exceptions.SSLError as error:
@@ -111,6 +111,8 @@ class OrasClient(oras.provider.Registry):  # type: ignore[misc]
             raise RegistryError(message, temporary=not gone, hint="is the address right, and the network up?") from None
         self._answered = True
         if response.status_code in expect:
+            if not stream:
+                settle(response)  # nobody asked for a body, so it may be without end
             return response
         if absent and response.status_code == 404:
             settle(response)  # read to its end, or the connection is lost with it
@@ -205,7 +207,8 @@ class _Auth(TokenAuth):  # type: ignore[misc]
         if header.service:
             params["service"] = header.service
         headers = {"Authorization": credentials.basic()} if credentials else {}
-        response = self.session.get(header.realm, params=params, headers=headers)
+        response = self.session.get(header.realm, params=params, headers=headers, stream=True)
+        settle(response)
         if response.status_code in (400, 401, 403, 404):
             if (error := error_of(f"GET {plain_url(header.realm)}", response)).temporary:
                 raise error  # a rate limit, told as a 403
@@ -215,7 +218,7 @@ class _Auth(TokenAuth):  # type: ignore[misc]
         try:
             data = response.json()
             token = data.get("token") or data.get("access_token")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             token = None
         # What is no token would be repeated in the error that it makes as a header.
         return token if isinstance(token, str) and token.isascii() and token.isprintable() and token else None

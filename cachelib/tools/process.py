@@ -22,10 +22,10 @@ from pathlib import Path
 from cachelib.model.errors import CacheError
 
 _M_ARENA_MAX = -8  # malloc.h
-#: Lines of output that are kept for an error message.
-KEPT_LINES = 2000
+#: Lines of output, and characters, that are kept for an error message.
+KEPT_LINES, KEPT_TEXT = 2000, 4 * 1024 * 1024
 #: A line that is longer (characters) comes in pieces; so many bytes are read at once; and so often (seconds) is looked whether it ended.
-_LONGEST_LINE, _PIECE, _LOOK = 65_536, 65_536, 1.0
+LONGEST_LINE, _PIECE, _LOOK = 65_536, 65_536, 1.0
 _END = re.compile(r"\r\n|\n|\r(?!$)")
 
 
@@ -68,11 +68,14 @@ def run(
         )
     except OSError as error:
         raise CacheError(f"{command[0]} can't be started: {error.strerror}", hint=f"is {command[0]} installed?") from None
-    kept = deque[str](maxlen=KEPT_LINES)
+    kept, size = deque[str](), 0
     with process:
         try:
             for line in _lines(process, until):
                 kept.append(line)
+                size += len(line)
+                while len(kept) > KEPT_LINES or size > KEPT_TEXT:
+                    size -= len(kept.popleft())
                 if on_line is not None:
                     on_line(line)
             timed_out = process.poll() is None and time.monotonic() >= until
@@ -100,14 +103,19 @@ def _lines(process: subprocess.Popen[bytes], until: float) -> Iterator[str]:
             data = os.read(process.stdout.fileno(), _PIECE)
             # As in universal newlines: what draws a bar with carriage returns says a line each time.
             *lines, rest = _END.split(rest + decoder.decode(data, final=not data))
-            yield from lines
+            for line in lines:
+                yield from _pieces(line)
             if not data:
                 break
-            if len(rest) > _LONGEST_LINE:
-                yield rest
-                rest = ""
+            if len(rest) > LONGEST_LINE:
+                *whole, rest = _pieces(rest)
+                yield from whole
     if rest:
-        yield rest.removesuffix("\r")
+        yield from _pieces(rest.removesuffix("\r"))
+
+
+def _pieces(line: str) -> list[str]:
+    return [line[at : at + LONGEST_LINE] for at in range(0, len(line), LONGEST_LINE)] or [""]
 
 
 def prepare_process() -> None:

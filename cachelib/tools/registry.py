@@ -14,12 +14,24 @@ import tenacity
 
 from cachelib.model.digest import Digest
 from cachelib.model.errors import RegistryError
-from cachelib.model.oci import MANIFEST_LIMIT, MANIFEST_TYPES, Descriptor, RawManifest, RegistryLocation, check_tag, is_tag
+from cachelib.model.oci import (
+    BLOB_LIMIT,
+    MANIFEST_LIMIT,
+    MANIFEST_TYPES,
+    TAGS_LIMIT,
+    Descriptor,
+    RawManifest,
+    RegistryLocation,
+    check_tag,
+    is_tag,
+)
 from cachelib.model.outcome import Swept
 from cachelib.tools.answers import plain_url
 from cachelib.tools.credentials import Credentials
 from cachelib.tools.oras_client import LONGEST_ASKED, FileBody, OrasClient
 from cachelib.tools.pacer import Pacer
+from cachelib.tools.tag_list import listed, next_page
+from cachelib.tools.whole import read_whole
 
 T = TypeVar("T")
 
@@ -29,8 +41,6 @@ ATTEMPTS, LONGEST_WAIT = 12, 30.0
 LARGE = 8 * 1024 * 1024
 #: At most so often is it said that one waits (seconds).
 SECONDS_BETWEEN_WORDS = 10.0
-#: Bytes of one page of a tag list. Some registries know no pages and answer with all tags at once.
-TAGS_LIMIT = 256 * 1024 * 1024
 
 
 class RegistryRepository:
@@ -62,6 +72,7 @@ class RegistryRepository:
         """All tags, page by page; none where the repository does not exist yet."""
         tags: set[str] = set()
         seen: set[str] = set()
+        left = TAGS_LIMIT  # of all pages together: how many there are is the registry's to choose, and they may be empty
         url: str | None = f"{self._base}/tags/list?n=1000"
         while url is not None:
             response = self._get(url, {}, TAGS_LIMIT)
@@ -70,8 +81,11 @@ class RegistryRepository:
             if response is None or url in seen:
                 raise RegistryError(f"{self.name}: the tag list breaks off or runs in a circle at {plain_url(url)}", temporary=True)
             seen.add(url)
-            tags.update(self._listed(response))
-            url = self._next_page(response)
+            left -= max(len(response.content), 1000)
+            if left < 0:
+                raise RegistryError(f"{self.name}: the tag list has more than {TAGS_LIMIT} bytes")
+            tags.update(listed(response, self.name))
+            url = next_page(response, self.name, self._base)
         # What is no tag can't be asked for; a registry that lists it is not repeated.
         return frozenset(filter(is_tag, tags))
 
@@ -88,9 +102,9 @@ class RegistryRepository:
             raise RegistryError(f"{self.name}: the manifest of {reference} should be {expected}, but is {manifest.digest}")
         return manifest
 
-    def read_blob(self, descriptor: Descriptor) -> bytes:
-        """A small blob, whole."""
-        return b"".join(self.stream_blob(descriptor))
+    def read_blob(self, descriptor: Descriptor, limit: int = BLOB_LIMIT) -> bytes:
+        """A blob, whole; raise RegistryError where it has more than `limit` bytes."""
+        return read_whole(self, descriptor, limit)
 
     def stream_blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """A blob in pieces, going on where a broken connection left off; its end is given only if the digest is right."""
@@ -247,40 +261,16 @@ class RegistryRepository:
             response = self._client.send("GET", url, headers=headers, absent=True, stream=True)
             if response is not None:
                 with response:
-                    content = b""
+                    content = bytearray()
                     for block in self._client.blocks(response):
                         content += block
                         if len(content) > limit:
                             raise RegistryError(f"{plain_url(url)} answered with more than {limit} bytes")
-                    response._content = content
+                    response._content = bytes(content)
             found: requests.Response | None = response
             return found
 
         return self._retry(get)
-
-    def _listed(self, response: requests.Response) -> Iterator[str]:
-        # distribution-spec, Listing Tags. Anything else, believed to be an empty list, would empty the cache's index.
-        try:
-            body = response.json()
-        except (ValueError, RecursionError):
-            body = None
-        if not isinstance(body, dict) or not isinstance(body.get("tags", 0), list | None):
-            raise RegistryError(f"{self.name}: {plain_url(response.url)} answered with something that is no tag list", temporary=True)
-        return (tag for tag in body["tags"] or () if isinstance(tag, str))
-
-    def _next_page(self, response: requests.Response) -> str | None:
-        # distribution-spec, Listing Tags: follow the Link header until there is none.
-        link = response.links.get("next", {}).get("url")
-        if not link:
-            return None
-        try:
-            url = urljoin(response.url, link)
-            elsewhere = urlsplit(url)[:2] != urlsplit(self._base)[:2]
-        except ValueError:
-            raise RegistryError(f"{self.name}: the next page of the tag list has no address") from None
-        if elsewhere:
-            raise RegistryError(f"{self.name}: the next page of the tag list is on another host: {plain_url(url)}")
-        return url
 
 
 _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)

@@ -182,7 +182,7 @@ def errors_in(log):
 
     with open(log, encoding="utf-8", errors="replace") as stream:
         errors, _ = parse_log_events(stream, context=0, jobs=1)
-    return [f"{event.line_no}: {event.text.strip()}" for event in errors[:20]]
+    return [f"{event.line_no}: {event.text.strip()[:2000]}" for event in errors[:20]]
 
 
 def last_phase(log):

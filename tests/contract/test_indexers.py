@@ -25,6 +25,7 @@ from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CatalogError
 from cachelib.model.oci import (
+    BLOB_LIMIT,
     CATALOG_TAG,
     CONFIG,
     INDEX_TAG,
@@ -78,9 +79,9 @@ class Watched:
         self._before("manifest", reference)
         return self._inner.manifest(reference)
 
-    def read_blob(self, descriptor: Descriptor) -> bytes:
+    def read_blob(self, descriptor: Descriptor, limit: int = BLOB_LIMIT) -> bytes:
         self._before("read_blob", str(descriptor.digest))
-        return self._inner.read_blob(descriptor)
+        return self._inner.read_blob(descriptor, limit)
 
     def stream_blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         self._before("stream_blob", str(descriptor.digest))
