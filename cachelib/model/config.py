@@ -106,7 +106,10 @@ class Stack:
     )
     compilers: tuple[str, ...] = field(
         default=(),
-        metadata=_doc("Compilers that may build C, C++ and Fortran, such as gcc@13.", item={"type": "string", "pattern": _LINE}),
+        metadata=_doc(
+            "Compilers that may build C, C++ and Fortran, such as gcc@13: of these, what is on the machine.",
+            item={"type": "string", "pattern": _LINE},
+        ),
     )
     externals: tuple[str, ...] = field(
         default=(),

@@ -185,9 +185,29 @@ def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: st
             hint=f"add one to its `targets`: {', '.join(stack.targets)} suit other machines",
         )
     spack, repos = prepare_spack(ws, stack, name, spack_root)
+    chosen = replace(stack, compilers=_compilers(spack, stack, name))
     mirror, location = ws.mirror(stack.image_name), ws.location("").child(stack.image_name)
-    env, lock, rejected = concretize(ws, spack, name, stack, repos, tuple(specs) or stack.specs, bool(specs), mirror, location)
+    env, lock, rejected = concretize(ws, spack, name, chosen, repos, tuple(specs) or stack.specs, bool(specs), mirror, location)
     return Ready(name=name, stack=stack, spack=spack, mirror=mirror, location=location, env=env, lock=lock, rejected=tuple(rejected))
+
+
+def _compilers(spack: Spack, stack: Stack, name: str) -> tuple[str, ...]:
+    """Those of the stack's compilers that are here: Spack would search for hours for a way to build another one with itself.
+
+    Raises BuildError where none is.
+    """
+    if not stack.compilers or stack.environment or "packages" in stack.config:
+        return stack.compilers  # what a person configures may bring compilers along
+    found, there = spack.compilers(stack.compilers)
+    if not found:
+        spack.find_compilers()  # one may have been installed since Spack looked
+        found, there = spack.compilers(stack.compilers)
+    if not found:
+        raise BuildError(
+            f"stack {name} takes {' or '.join(stack.compilers)}, and Spack finds {', '.join(there) or 'no compiler'} on this machine",
+            hint="install one (on Debian and Ubuntu `apt install gcc-13 g++-13 gfortran-13`), or name one that is here in `compilers`",
+        )
+    return found
 
 
 def _write_mirror(ws: Workspace, ready: Ready, lock: building.Lock, described: Mapping[str, Mapping[str, Any]]) -> int:

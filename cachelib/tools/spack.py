@@ -118,6 +118,11 @@ class Spack:
         found: dict[str, str] = self._probe("parse", list(requests), what="read the requests")
         return found
 
+    def compilers(self, wanted: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Which of the wanted compilers are in the configuration, and all that are."""
+        found = self._probe("compilers", list(wanted), what="look at the compilers")
+        return tuple(found["found"]), tuple(found["all"])
+
     def names(self) -> list[str]:
         """The names of all packages that the configured repositories hold, virtual ones among them."""
         found: list[str] = self._probe("names", what="list the packages")

@@ -3,6 +3,7 @@
     spack python spack_probe.py parse REQUESTS.json OUT.json
     spack -e ENV python spack_probe.py describe OUT.json
     spack python spack_probe.py names OUT.json
+    spack python spack_probe.py compilers COMPILERS.json OUT.json
     spack python spack_probe.py facts PACKAGES.json OUT.json
 
 Imports nothing of this library, and of Spack only what 1.0, 1.1 and develop share.
@@ -35,6 +36,15 @@ def parse(requests):
             text = str(error) + "\n" + str(getattr(error, "long_message", None) or "")
             found[request] = re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
     return found
+
+
+def compilers(wanted):
+    """Which of the wanted compilers the configuration has, and all that it has."""
+    from spack.compilers.config import all_compilers
+
+    there = all_compilers(init_config=False)
+    found = [name for name in wanted if any(one.satisfies(name) for one in there)]
+    return {"found": found, "all": sorted(f"{one.name}@{one.version}" for one in there)}
 
 
 def names():
@@ -203,7 +213,7 @@ def read_json(path):
 
 
 #: What each command takes beside the file that it writes: a file of JSON, or nothing.
-ASKING, TELLING = {"parse": parse, "facts": facts}, {"describe": describe, "names": names}
+ASKING, TELLING = {"parse": parse, "facts": facts, "compilers": compilers}, {"describe": describe, "names": names}
 
 
 def main(arguments):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cachelib import pipeline
+from cachelib.model.errors import BuildError
 from cachelib.model.schedule import parse_schedule
 from cachelib.steps.building import parse_lock
 from tests.support.certificates import Certificates
@@ -42,6 +43,19 @@ def test_a_bad_request_is_told_and_costs_no_other(workspace: pipeline.Workspace,
     (stack,) = json.loads((tmp_path / "plan/plan.json").read_text(encoding="utf-8"))["stacks"]
     assert any(item["reason"].startswith("requested as 'sundial'") for item in stack["items"])
     assert not list(Path.cwd().glob("hacked"))
+
+
+def test_a_compiler_that_is_not_here_is_told_at_once(workspace: pipeline.Workspace, tmp_path: Path) -> None:
+    """Spack would search for hours for a way to build it with itself."""
+    stack = replace(workspace.settings.stacks["examples"], compilers=("gcc@99", "llvm@98"))
+    ws = replace(workspace, var=tmp_path / "var", settings=replace(workspace.settings, stacks={"examples": stack}))
+    with pytest.raises(BuildError, match=r"takes gcc@99 or llvm@98, and Spack finds .*gcc@\d") as caught:
+        pipeline.plan(ws, to=f"oci-layout:{tmp_path / 'registry'}", out=str(tmp_path / "plan"))
+    assert "apt install" in caught.value.hint
+    either = replace(stack, compilers=("gcc@99", "gcc"))
+    ws = replace(ws, settings=replace(ws.settings, stacks={"examples": either}))
+    report = pipeline.plan(ws, ["moonphase"], to=f"oci-layout:{tmp_path / 'registry'}", out=str(tmp_path / "plan"))
+    assert report.exit_code == 0, report.text
 
 
 def test_after_everything_is_published(
