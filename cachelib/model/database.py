@@ -45,8 +45,12 @@ class Database:
 
     def node(self, dag_hash: str) -> dict[str, Any]:
         """A node as Spack's JSON object; raise KeyError where there is none."""
-        found: dict[str, Any] = json.loads(_fields(self.lines[dag_hash])[0])
+        found: dict[str, Any] = json.loads(self.text(dag_hash))
         return found
+
+    def text(self, dag_hash: str) -> bytes:
+        """A node's JSON as it stands, compact and ASCII; raise KeyError where there is none."""
+        return _fields(self.lines[dag_hash])[0]
 
     def present(self) -> frozenset[str]:
         """The DAG hashes that are there."""
