@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cachelib.model.catalog import Catalog, CatalogEntry
+from cachelib.model.catalog import Catalog, CatalogEntry, CatalogRoot, by_shard, shard_width, tags_digest, to_shards
 from cachelib.model.database import Database
 from cachelib.model.digest import Digest
-from cachelib.model.oci import LAYER_GZIP, MANIFEST, Descriptor, spec_tag
+from cachelib.model.entry import DATABASE
+from cachelib.model.oci import CATALOG_TAG, INDEX_TAG, LAYER_GZIP, MANIFEST, Descriptor, spec_tag
+from cachelib.model.ports import Repository
 from cachelib.model.spec import dag_hash, format_node
+from cachelib.steps import artifacts
 from cachelib.steps.image import PREFIX
 
 LOCK = Path(__file__).resolve().parents[1] / "data" / "spack.lock"
 TARGETS = ("x86_64_v2", "x86_64_v3", "x86_64_v4", "neoverse_v1")
-#: Builds of one package, on average, as FACTS of real caches have it.
+#: Builds of one package, on average, a public cache of Spack has about as many.
 BUILDS_PER_PACKAGE = 11
 _OCI = "org.opencontainers.image."
 
@@ -110,3 +113,20 @@ def _entry(node: dict[str, Any], number: int) -> CatalogEntry:
         diff_id=Digest.of(f"d{h}".encode()), layer_count=20, layers_size=size * 20,
         annotations={f"{_OCI}{key}": value for key, value in about.items()} | {PREFIX + key: value for key, value in ours.items()},
     )  # fmt: skip
+
+
+def publish_catalog(repository: Repository, catalog: Catalog) -> None:
+    """Put a catalog into a repository, as an index run leaves it; the images that it tells of are not there."""
+    width = shard_width(len(catalog.entries))
+    by_key = by_shard((entry.tag for entry in catalog.entries.values()), width)
+    parts = {key: (tags_digest(tags), len(tags)) for key, tags in by_key.items()}
+    shards, blobs = artifacts.squeeze(to_shards(catalog.entries.values(), width), parts)
+    found = []
+    for kind, database in ((DATABASE, catalog.database), (artifacts.OLDER_TYPE, catalog.older)):
+        data = database.data()
+        found.append(artifacts.described(kind, data))
+        blobs[found[-1].digest] = data
+    root = CatalogRoot(shards=dict(sorted(shards.items())), database=found[0], older=found[1], mixed=False, labels={})
+    artifacts.write_blobs(repository, root, blobs, None, check=True)
+    artifacts.write_manifest(repository, INDEX_TAG, artifacts.index_manifest(root))
+    artifacts.write_manifest(repository, CATALOG_TAG, artifacts.catalog_manifest(root))

@@ -85,7 +85,6 @@ def _shared() -> dict[str, Schema]:
             "additionalProperties": True,
         },
         "Shards": _about(_by(PARAMETERS["prefix"].pattern, _ref("Digest")), "The digest of each shard by its prefix."),
-        "Sum": _object({"packages": _COUNT, "builds": _COUNT, "size": _COUNT, "updated": _ref("Time")}),
         "Source": _object(
             {
                 "stack": _MAYBE,
@@ -120,7 +119,7 @@ def _kinds() -> dict[str, dict[str, Schema]]:
         "parts": _by(PARAMETERS["character"].pattern, _ref("Digest")),
     })  # fmt: skip
     hashes = PARAMETERS["hash"].pattern
-    total = _shared()["Sum"]["properties"]
+    total: dict[str, Schema] = {"packages": _COUNT, "builds": _COUNT, "size": _COUNT, "updated": _ref("Time")}
     return {
         "service": _service(),
         "packages": {"count": _COUNT, "lists": _list(part)},
