@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -22,13 +22,18 @@ def render(site: Site, images: Iterable[SiteImage], templates: Templates) -> Ite
     contents = collect(images)
     spack_indexes: dict[str, Digest] = {}
     for image in contents.images:
-        data = image.catalog.database.data()
-        spack_indexes[image.name] = Digest.of(data)
-        for path, part in index_files(data):
-            yield PurePosixPath(image.name) / path, part
+        spack_indexes[image.name] = yield from _spack_index(image)
     for made in api(site, contents, spack_indexes):
         yield made.file
     yield from _pages(site, contents, templates)
+
+
+def _spack_index(image: SiteImage) -> Generator[File, None, Digest]:
+    """Spack's own index of an image; its text is the largest there is, and is not held longer than here."""
+    data = image.catalog.database.data()
+    for path, part in index_files(data):
+        yield PurePosixPath(image.name) / path, part
+    return Digest.of(data)
 
 
 def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[File]:

@@ -458,6 +458,16 @@ def test_what_comes_changes_one_group(names: set[str], new: str) -> None:
     assert len(changed) <= 2
 
 
+def test_groups_of_many_names() -> None:
+    names = sorted(f"package-{at}" for at in range(5_000))
+    before = dict(text.chunks(names))
+    assert len(before) > 10
+    assert max(map(len, before.values())) <= 512
+    for new in ("a", "package-2500x", "z"):
+        after = dict(text.chunks(sorted([*names, new])))
+        assert len([label for label in before.keys() | after.keys() if before.get(label) != after.get(label)]) <= 2
+
+
 def test_every_parameter_has_an_example_that_fits() -> None:
     used = {name for endpoint in ENDPOINTS for name in endpoint.parameters}
     assert used == PARAMETERS.keys()

@@ -117,7 +117,7 @@ ENDPOINTS = (
     Endpoint(kind="targets", path="targets.json", about="What was built for each target."),
     Endpoint(
         kind="spec-file", path="_cache/{image}/{file}.spec.json", about="A build's whole DAG, as a spec file of Spack's.",
-        more="`spack spec -f` and `spack install -f` take it. Of the newest builds: of all it would be more than a site may hold. "
+        more="Spack takes it where it takes a spec (`./NAME.spec.json`). Of the newest builds: all would be more than a site may hold. "
         "A build's `specFile` says whether it has one; else its nodes are found by `spec-shard`.",
     ),
     Endpoint(
