@@ -126,12 +126,17 @@ def _kinds() -> dict[str, dict[str, Schema]]:
         "package-list": {"packages": _list(line)},
         "package": {
             "name": _TEXT, "path": _TEXT, "description": _TEXT, "homepage": _ref("Web"), "license": _TEXT, "maintainers": _TEXTS,
-            "versions": _about(_TEXTS, "The newest first."), "targets": _TEXTS, "compilers": _TEXTS, "updated": _ref("Time"),
-            "dependents": _object({"count": _COUNT, "packages": _list(name_and_path)}),
-            "count": _COUNT, "builds": _list(_object(_build_line())), "more": _list(_ref("Ref")),
+            "versions": _about(_TEXTS, "The newest first, 1,000 at most."), "targets": _TEXTS, "compilers": _TEXTS, "updated": _ref("Time"),
+            "dependents": _about(
+                _object({"count": _COUNT, "packages": _list(name_and_path)}),
+                "Packages with a build that directly depends on it, 2,000 at most.",
+            ),
+            "count": _about(_COUNT, "Of all builds."), "builds": _list(_object(_build_line())),
+            "more": _about(_list(_ref("Ref")), "The files with further builds."),
         },
         "package-builds": {"name": _TEXT, "builds": _list(_object(_build_line()))},
-        "specs": {"count": _COUNT, "published": _COUNT, "width": _COUNT, "shards": _ref("Shards")},
+        "specs": {"count": _COUNT, "published": _COUNT,
+            "width": _about(_COUNT, "Characters of a DAG hash that name its shard."), "shards": _ref("Shards")},
         "spec-shard": {
             "specs": _by(hashes, spec), "sources": _about(_list(_ref("Source")), "What its builds were made by and from, each once."),
         },
@@ -160,13 +165,18 @@ def _service() -> dict[str, Schema]:
     stack = _object({"name": _TEXT, "builds": _COUNT, "images": _TEXTS, "spack": _TEXTS, "targets": _TEXTS})
     return {
         "title": _TEXT, "description": _TEXT,
-        "generatedFrom": _about(_ref("Digest"), "Of what all of it was made from: the same digest, the same API."),
-        "counts": _object(dict.fromkeys(counts, _COUNT)),
-        "size": _about(_COUNT, "Bytes of all tarballs, each counted once."), "images": _list(image), "stacks": _list(stack),
+        "generatedFrom": _about(_ref("Digest"), "Of the catalogs and the failures that it was made from."),
+        "counts": _about(_object(dict.fromkeys(counts, _COUNT)), "How many there are."),
+        "size": _about(_COUNT, "Bytes of all tarballs, each counted once."),
+        "images": _about(_list(image), "The images, by name."), "stacks": _about(_list(stack), "The stacks that images tell of."),
         "keys": _about(_list(_ref("Web")), "Public keys of signed mirrors."),
-        "specFiles": _about(_object({"count": _COUNT, "of": _COUNT, "budget": _COUNT}), "How many builds have a spec file."),
-        "documents": {"type": "object", "additionalProperties": _ref("Ref"), "minProperties": 1},
-        "templates": {"type": "object", "additionalProperties": _TEXT, "minProperties": 1},
+        "specFiles": _about(
+            _object({"count": _COUNT, "of": _COUNT, "budget": _COUNT}), "How many builds have a spec file, of how many; their room in bytes."
+        ),
+        "documents": {
+            "type": "object", "additionalProperties": _ref("Ref"), "minProperties": 1, "description": "Where lists begin, with digests.",
+        },
+        "templates": {"type": "object", "additionalProperties": _TEXT, "minProperties": 1, "description": "URI templates, RFC 6570."},
     }  # fmt: skip
 
 
