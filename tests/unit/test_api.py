@@ -24,12 +24,13 @@ from cachelib.model.failure import Failure
 from cachelib.model.record import Origin
 from cachelib.model.site import SiteImage, page_path
 from cachelib.model.spec import dag_hash
-from cachelib.steps.api import dependents, packages, recents, spec_files, specs, text
+from cachelib.steps.api import dependents, packages, recents, spec_files, specs, text, totals
 from cachelib.steps.api.endpoints import ENDPOINTS, PARAMETERS
 from cachelib.steps.api.files import api
 from cachelib.steps.api.first_generation import first_generation
 from cachelib.steps.api.openapi import openapi
 from cachelib.steps.api.schema import api_schema
+from cachelib.steps.api.service import service
 from cachelib.steps.collecting import collect
 from cachelib.steps.image import PREFIX
 from tests.support.api_client import ROOT, check, endpoint_of, expand, strict, walk
@@ -381,6 +382,21 @@ def test_hostile_annotations_are_data(key: str) -> None:
         assert json.loads(files[f"{ROOT}packages/zlib.json"])["homepage"] is None
         (build,) = json.loads(files[f"{ROOT}specs/{node['hash'][:2]}.json"])["specs"][node["hash"]]["builds"]
         assert (build["run"], build["created"], build["seconds"]) == (None, None, None)
+
+
+def test_many_odd_names_make_no_large_file() -> None:
+    nodes = [make_node(f"p{at}") for at in range(2500)]
+    made = make_catalog(*([node] for node in nodes))
+    words = {h: f"{at} " + "w" * 200 for at, h in enumerate(made.entries)}
+    one = {h: replace(e, annotations={f"{PREFIX}stack": words[h], f"{PREFIX}spack.version": words[h]}) for h, e in made.entries.items()}
+    other = {h: replace(e, annotations={f"{PREFIX}stack": "s", f"{PREFIX}spack.version": words[h]}) for h, e in made.entries.items()}
+    for entries in (one, other):
+        contents = collect([image_of(replace(made, entries=entries))])
+        (coverage,) = totals.coverage(contents)
+        assert len(coverage.data) < 1_000_000
+        made_of = service(SITE, contents, {"v1.1": Digest.of(b"")}, {}, {"count": 0, "of": 0, "budget": 0})
+        assert len(made_of.data) < 200_000
+        assert strict(made_of.data)["stacks"]
 
 
 def strings(value: Any) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from cachelib.model.site import Build, Package, page_path
 from cachelib.steps.api.text import Document, Ref, chunks, document, encode, parts, rows
 
-#: A line of a list holds so many characters of a description, and so many versions, targets or compilers.
-SHORT, FEW = 120, 20
+#: A line of a list holds so many characters of a description, and so many targets or compilers.
+SHORT, FEW = 120, 8
 #: A document of a package holds so many; its builds tell of all.
 MANY = 1_000
 #: So many names of dependent packages stand in a document; `dependents` tells of every single build.

@@ -171,7 +171,7 @@ def _service() -> dict[str, Schema]:
         "images": _about(_list(image), "The images, by name."), "stacks": _about(_list(stack), "The stacks that images tell of."),
         "keys": _about(_list(_ref("Web")), "Public keys of signed mirrors."),
         "specFiles": _about(
-            _object({"count": _COUNT, "of": _COUNT, "budget": _COUNT}), "How many builds have a spec file, of how many; their room in bytes."
+            _object({"count": _COUNT, "of": _COUNT, "budget": _COUNT}), "How many builds have a spec file; their room in bytes."
         ),
         "documents": {
             "type": "object", "additionalProperties": _ref("Ref"), "minProperties": 1, "description": "Where lists begin, with digests.",

@@ -11,11 +11,13 @@ from cachelib.model.site import Contents, SiteImage
 from cachelib.model.version import version_key
 from cachelib.steps.api.endpoints import ENDPOINTS
 from cachelib.steps.api.text import SERVICE, Document, Ref, document, encode, rows
-from cachelib.steps.api.totals import MOST
+from cachelib.steps.api.totals import NAMES
 from cachelib.steps.collecting import image_digest
 
 #: Spack's own index of an image, as Spack finds it, and the digest of the index itself.
 SpackIndex = Mapping[str, Digest]
+#: Stacks that the service document tells of; `coverage` has more.
+STACKS = 100
 
 
 def service(
@@ -74,12 +76,12 @@ def _stacks(contents: Contents) -> Iterable[dict[str, Any]]:
                 known["targets"].add(build.target)
                 if build.source.spack_version:
                     known["spack"].add(build.source.spack_version)
-    for stack in sorted(found)[:MOST]:
+    for stack in sorted(found)[:STACKS]:
         known = found[stack]
         yield {
             "name": stack,
             "builds": counts[stack],
-            "images": sorted(known["images"]),
-            "spack": sorted(known["spack"], key=lambda version: (version_key(version), version), reverse=True),
-            "targets": sorted(known["targets"]),
+            "images": sorted(known["images"])[:NAMES],
+            "spack": sorted(known["spack"], key=lambda version: (version_key(version), version), reverse=True)[:NAMES],
+            "targets": sorted(known["targets"])[:NAMES],
         }

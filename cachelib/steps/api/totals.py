@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator, Iterable
 from cachelib.model.site import Build, Contents
 from cachelib.steps.api.text import Document, Ref, document, encode, rows
 
-#: Rows at most: names of stacks and compilers come from images, and there is no other end to them.
-MOST = 2_000
+#: Rows at most, and names in a row: those of stacks and compilers come from images, and there is no other end to them.
+MOST, NAMES = 2_000, 50
 
 Group = tuple[str, ...]
 
@@ -56,7 +56,7 @@ def coverage(contents: Contents) -> Generator[Document, None, Ref]:
 def compilers(contents: Contents) -> Generator[Document, None, Ref]:
     """What was built with each compiler, and for which targets."""
     found = sums(contents, lambda build: [(compiler,) for compiler in build.compilers])
-    lines = [encode({"compiler": name, "targets": sorted(one.targets), **one.json()}) for (name,), one in found.items()]
+    lines = [encode({"compiler": name, "targets": sorted(one.targets)[:NAMES], **one.json()}) for (name,), one in found.items()]
     return (yield from _list("compilers", lines))
 
 
