@@ -190,6 +190,13 @@ class Site:
     url: str = field(
         default="", metadata=_doc("Where the site is served, such as https://OWNER.github.io/REPO.", pattern=r"^https?://[^\s]+$(?!\n)")
     )
+    keys: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc(
+            "Web addresses of the public keys of signed mirrors made from this cache; the API tells them.",
+            item={"type": "string", "pattern": r"^https?://[^\s]+$(?!\n)"},
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,11 @@ class Database:
 
     def node(self, dag_hash: str) -> dict[str, Any]:
         """A node as Spack's JSON object; raise KeyError where there is none, FormatError where it can't be read."""
-        return parse_json(_fields(self.lines[dag_hash])[0], _NODE)
+        return parse_json(self.text(dag_hash), _NODE)
+
+    def text(self, dag_hash: str) -> bytes:
+        """A node's JSON as it stands, compact and ASCII; raise KeyError where there is none."""
+        return _fields(self.lines[dag_hash])[0]
 
     def present(self) -> frozenset[str]:
         """The DAG hashes that are there."""

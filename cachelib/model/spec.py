@@ -200,10 +200,18 @@ def dag_hash(raw: Mapping[str, Any]) -> str:
 def format_node(raw: Mapping[str, Any]) -> str:
     """The spec in one line, as a person would type it: name, version, variants, architecture."""
     node = parse_node(raw)
-    parts = [f"{node.name}@{node.version}"]
-    parts += (text for key, value in sorted(node.parameters.items()) if (text := _variant(key, value)))
     arch = "-".join(part for part in (node.platform, node.os, node.target) if part)
-    return " ".join([*parts, f"arch={arch}"])
+    return " ".join(part for part in (f"{node.name}@{node.version}", _variants(raw, but=""), f"arch={arch}") if part)
+
+
+def format_variants(raw: Mapping[str, Any]) -> str:
+    """The variants of a node that was parsed, as a person would type them; the build system is left out, it is the recipe's."""
+    return _variants(raw, but="build_system")
+
+
+def _variants(raw: Mapping[str, Any], *, but: str) -> str:
+    found = sorted(raw.get("parameters", {}).items())
+    return " ".join(text for key, value in found if key != but and (text := _variant(key, value)))
 
 
 def _variant(key: str, value: object) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from cachelib.model.errors import CatalogError
 from cachelib.model.oci import CATALOG_TAG, Location, RegistryLocation
+from cachelib.model.site import SiteImage
 from cachelib.pipeline.workspace import PROJECT, Workspace
-from cachelib.steps import artifacts, rendering
+from cachelib.steps import artifacts, remembering, rendering
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
 from cachelib.tools.site import serving, write_site
@@ -23,15 +24,16 @@ def render(ws: Workspace, to: str = "", out: str = "") -> Report:
         repository = ws.repository(location)
         catalog = artifacts.load_catalog(repository)
         indexed.append(repository.manifest(CATALOG_TAG) is not None)
-        images.append(
-            rendering.SiteImage(name=image, mirror_url=_mirror_url(ws, image, location), reference=repository.name, catalog=catalog)
-        )
+        failures = remembering.known_failures(repository)
+        url = _mirror_url(ws, image, location)
+        images.append(SiteImage(name=image, mirror_url=url, reference=repository.name, catalog=catalog, failures=failures))
     if not any(indexed):
         raise CatalogError(f"nothing is indexed in {ws.location(to)}", hint="is it the right place? `inv push` and `inv index` fill it")
     folder = Path(out).resolve() if out else ws.var / "site"
-    count = write_site(folder, rendering.render(ws.settings.site, images, JinjaTemplates(PROJECT / "templates")))
+    written = write_site(folder, rendering.render(ws.settings.site, images, JinjaTemplates(PROJECT / "templates")))
     actions.set_outputs(ws.env, {"folder": str(folder)})
-    return Report(lines=(f"render: {count} files in {folder}",))
+    rewritten = f"{written.new} new, {written.changed} changed, {written.gone} gone; the others are as they were"
+    return Report(lines=(f"render: {written.files} files ({written.size / 1e6:.1f} MB) in {folder}", f"  {rewritten}"))
 
 
 def serve(ws: Workspace, port: int = 8000, out: str = "") -> None:

@@ -12,7 +12,9 @@ from cachelib.model import errors
 from cachelib.model.config_schema import json_schema
 from cachelib.model.ports import File
 from cachelib.model.reference import TaskHelp, WorkflowHelp
-from cachelib.steps.api_schema import api_schema
+from cachelib.steps.api.endpoints import ENDPOINTS, PARAMETERS
+from cachelib.steps.api.openapi import openapi
+from cachelib.steps.api.schema import api_schema, definition_name, definitions
 
 _MADE = "<!-- Made by `inv docs` from the code: change it there. -->\n\n"
 
@@ -24,7 +26,9 @@ def reference(tasks: Iterable[TaskHelp], workflows: Iterable[WorkflowHelp]) -> I
     yield PurePosixPath("cache-yaml.md"), (_MADE + "\n".join(_settings())).encode()
     yield PurePosixPath("exit-codes.md"), (_MADE + "\n".join(_exit_codes())).encode()
     yield PurePosixPath("cache.schema.json"), _json(json_schema())
+    yield PurePosixPath("api-endpoints.md"), (_MADE + "\n".join(_endpoints())).encode()
     yield PurePosixPath("api.schema.json"), _json(api_schema())
+    yield PurePosixPath("openapi.json"), _json(openapi())
 
 
 def _tasks(tasks: Iterable[TaskHelp]) -> Iterator[str]:
@@ -92,6 +96,48 @@ def _exit_codes() -> Iterator[str]:
         summary = (cls.__doc__ or "").strip().splitlines()[0]
         yield f"| {cls.exit_code} | `{cls.__name__}` | {summary} |"
     yield ""
+
+
+def _endpoints() -> Iterator[str]:
+    yield "# Endpoints of the API\n"
+    yield "Paths are relative to the service document, `api/v1/index.json` of the site. [How to use them](api.md).\n"
+    schemas = definitions()
+    for endpoint in ENDPOINTS:
+        yield f"## {endpoint.path}\n"
+        yield f"{endpoint.about} {endpoint.more}".strip() + "\n"
+        if endpoint.template:
+            yield f"URI template `{endpoint.kind}`: `{endpoint.template}`\n"
+        for name in endpoint.parameters:
+            yield f"- `{name}`: {PARAMETERS[name].about}"
+        if endpoint.parameters:
+            yield ""
+        yield from _fields(schemas[definition_name(endpoint.kind)])
+        yield ""
+    for name in ("Build", "Source", "Failure"):
+        yield f"## {name}\n"
+        yield from _fields(schemas[name])
+        yield ""
+
+
+def _fields(schema: Mapping[str, Any]) -> Iterator[str]:
+    yield "| field | holds | meaning |\n| --- | --- | --- |"
+    for name, field in schema["properties"].items():
+        if name not in ("meta", "links"):
+            yield f"| `{name}` | {_holds(field)} | {field.get('description', '')} |"
+
+
+def _holds(field: Mapping[str, Any]) -> str:
+    """What a field holds, in a word or two."""
+    if "$ref" in field:
+        return str(field["$ref"]).rpartition("/")[2]
+    if "oneOf" in field:
+        return " or ".join(_holds(one) for one in field["oneOf"])
+    kind = field["type"] if isinstance(field["type"], str) else " or ".join(field["type"])
+    if kind == "array":
+        return f"list of {_holds(field['items'])}"
+    if kind == "object" and "properties" in field:
+        return ", ".join(f"`{name}`" for name in field["properties"])
+    return f"{_holds(field['additionalProperties'])} by name" if kind == "object" else kind
 
 
 def _json(data: Mapping[str, Any]) -> bytes:

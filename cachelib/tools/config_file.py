@@ -21,7 +21,7 @@ from cachelib.model.text import printable
 #: A document of more values than this is no settings file.
 NODES = 100_000
 #: Names that the site keeps for itself, beside the images.
-RESERVED = frozenset({"packages", "api", "assets", "index.html", "404.html"})
+RESERVED = frozenset({"packages", "api", "assets", "manifest", "index.html", "404.html"})
 Path_ = tuple[str | int, ...]
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,26 +21,42 @@ from cachelib.model.ports import Files
 MARKER = ".spack-build-cache-site"
 
 
-def write_site(folder: Path, files: Files) -> int:
-    """Write all files into a fresh folder, then put it in the place of `folder`; return how many. Raise RenderError."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What became of a site: how many files it has, of how many bytes, and how many of them are new, other, or gone."""
+
+    files: int
+    size: int
+    new: int
+    changed: int
+    gone: int
+
+
+def write_site(folder: Path, files: Files) -> Written:
+    """Write all files into a fresh folder, then put it in the place of `folder`. Raise RenderError.
+
+    A file that is there already, byte for byte, is linked and not written again: it keeps its time.
+    """
     try:
         if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
             raise RenderError(f"{folder} holds files that are not a site of ours", hint="name another folder, or empty this one")
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
-            count = _write(fresh, files)
+            written = _write(fresh, files, folder)
             fresh.chmod(0o755)
             _swap(fresh, folder)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
         raise RenderError(f"{folder} can't be written: {error}", hint="name a folder that can be made with --out") from None
-    return count
+    return written
 
 
-def _write(fresh: Path, files: Files) -> int:
+def _write(fresh: Path, files: Files, last: Path) -> Written:
     seen: set[str] = set()
+    before = sum(len(names) for _, _, names in os.walk(last)) - (last / MARKER).exists()
+    size = same = changed = 0
     (fresh / MARKER).write_bytes(b"")
     for path, data in files:
         # Some disks don't tell README from readme; a site that holds both would lose one of them there.
@@ -48,8 +65,31 @@ def _write(fresh: Path, files: Files) -> int:
             raise RenderError(f"the site would write {path} twice or outside its folder")
         seen.add(key)
         (fresh / path).parent.mkdir(parents=True, exist_ok=True)
+        size += len(data)
+        held = _read(last / path)
+        if held == data and _link(last / path, fresh / path):
+            same += 1
+            continue
+        changed += held is not None
         (fresh / path).write_bytes(data)
-    return len(seen)
+    return Written(files=len(seen), size=size, new=len(seen) - same - changed, changed=changed, gone=before - same - changed)
+
+
+def _read(path: Path) -> bytes | None:
+    """What a file holds; nothing where there is no file of our own making."""
+    try:
+        return None if path.is_symlink() else path.read_bytes()
+    except OSError:
+        return None
+
+
+def _link(old: Path, new: Path) -> bool:
+    """Give a file a second name, where the disk can do that."""
+    try:
+        new.hardlink_to(old)
+    except OSError:
+        return False
+    return True
 
 
 def _swap(fresh: Path, folder: Path) -> None:

@@ -23,6 +23,6 @@ def test_without_spack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "0 findings" in report.text
     assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith("No Spack here")]) == 1
     service = json.loads((tmp_path / "demo/site/api/v1/index.json").read_text())
-    assert service["builds"] == 2
+    assert service["counts"]["builds"] == 2
     # Once more: nothing is new, nothing breaks.
     assert "0 pushed" in pipeline.demo(var=tmp_path).text

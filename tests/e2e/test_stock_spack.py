@@ -14,6 +14,7 @@ from cachelib.steps.reports import Report
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.site import serving
 from tests.e2e.conftest import Client
+from tests.support.api_client import expand
 
 
 def hashes(mirror: Path) -> dict[str, str]:
@@ -81,6 +82,22 @@ def test_split_serving(
         install_and_run(dataclasses.replace(client, mirrors={"index": site, "cache": published}), mirror)
         server.shutdown()
     pipeline.index(workspace, published.removesuffix("/v1.1"), full=True)
+
+
+def test_from_a_spec_file_of_the_site(
+    client: Client, published: str, mirror: Path, workspace: pipeline.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build is found by links from the service document on; Spack takes its spec file in place of a spec, and installs that very build."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(client.certificates.authority))
+    pipeline.render(workspace, published.removesuffix("/v1.1"), out=str(tmp_path / "site"))
+    api = tmp_path / "site/api/v1"
+    (build,) = json.loads((api / "packages/py-almanac.json").read_text())["builds"]
+    template = json.loads((api / "index.json").read_text())["templates"]["spec-shard"]
+    spec = json.loads((api / expand(template, hash=build["hash"])).read_text())["specs"][build["hash"]]
+    client = dataclasses.replace(client, mirrors={"cache": published})
+    client.run("install", "--use-buildcache", "only", "--no-check-signature", str(api / spec["builds"][0]["specFile"]["path"]))
+    assert build["hash"] == hashes(mirror)["py-almanac"]
+    assert build["hash"] in client.run("find", "--format", "{hash}")
 
 
 def test_spacks_own_index_of_what_was_pushed(client: Client, published: str) -> None:
