@@ -50,14 +50,17 @@ _HINTS = {
 }
 
 
-def settle(response: requests.Response) -> None:
-    """Read what an error or a small answer says, up to a bound, and give the connection back."""
+def settle(response: requests.Response) -> bool:
+    """Read what an error or a small answer says, up to a bound, and give the connection back; return whether it broke off."""
+    cut = False
     if not response._content:
         try:
             response._content = response.raw.read(ERROR_LIMIT, decode_content=True)
+            cut = bool(response.raw.length_remaining) and len(response._content) < ERROR_LIMIT
         except (urllib3.exceptions.HTTPError, OSError):
-            response._content = b""
+            response._content, cut = b"", True
         response.close()
+    return cut
 
 
 def _seconds(retry_after: str | None, words: str) -> float | None:

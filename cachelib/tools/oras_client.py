@@ -208,7 +208,8 @@ class _Auth(TokenAuth):  # type: ignore[misc]
             params["service"] = header.service
         headers = {"Authorization": credentials.basic()} if credentials else {}
         response = self.session.get(header.realm, params=params, headers=headers, stream=True)
-        settle(response)
+        if settle(response):
+            raise RegistryError(f"GET {plain_url(header.realm)}: the answer broke off", temporary=True)
         if response.status_code in (400, 401, 403, 404):
             if (error := error_of(f"GET {plain_url(header.realm)}", response)).temporary:
                 raise error  # a rate limit, told as a 403
