@@ -20,6 +20,8 @@ from cachelib.tools.workflow_files import dispatch_inputs
 
 #: A matrix of GitHub has no more jobs.
 MOST_JOBS = 256
+#: So many of an account's jobs run at once on GitHub Free.
+FREE_JOBS = 20
 
 
 def schedule(ws: Workspace) -> Report:
@@ -55,6 +57,11 @@ def schedule(ws: Workspace) -> Report:
             continue
         kept.append(made)
         jobs += made.jobs()
+    if len(jobs) > FREE_JOBS and len(kept) > 1:
+        lines.append(
+            f"  note     {len(jobs)} jobs of {len(kept)} stacks: GitHub Free runs {FREE_JOBS} at once, and a job that waits long for one that"
+            " is queued gives up; `workers:` of each stack says how many it takes"
+        )
     digest = write_plan(plan_folder(ws, ""), {"plan": PLAN_VERSION, "created": now(), "remember": remember, "left": left}, kept, files)
     # A pull request is built, and publishes nothing: whoever wrote it.
     allowed = asked.publish and not ws.env.get("GITHUB_EVENT_NAME", "").startswith("pull_request")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,6 +147,14 @@ def test_a_plan_that_was_replaced_is_refused_and_the_others_stand(hub: Hub) -> N
 def test_outputs_that_are_none(hub: Hub, outputs: str) -> None:
     with pytest.raises(UsageError):
         pipeline.schedule(hub.ws(PLAN_OUTPUTS=outputs))
+
+
+def test_stacks_that_take_more_runners_than_there_are_are_told(hub: Hub) -> None:
+    digests = {f"digest_{at}": hub.hand_on(at, f"s{at}", 11) for at in (1, 2)}
+    assert "22 jobs of 2 stacks: GitHub Free runs 20 at once" in pipeline.schedule(hub.ws(PLAN_OUTPUTS=json.dumps(digests))).text
+    digests = {"digest_3": hub.hand_on(3, "s3", 22)}
+    shutil.rmtree(hub.folder / "var")
+    assert "GitHub Free" not in pipeline.schedule(hub.ws(PLAN_OUTPUTS=json.dumps(digests))).text
 
 
 def test_a_run_has_so_many_jobs(hub: Hub) -> None:
