@@ -59,8 +59,8 @@ def schedule(ws: Workspace) -> Report:
         jobs += made.jobs()
     if len(jobs) > FREE_JOBS and len(kept) > 1:
         lines.append(
-            f"  note     {len(jobs)} jobs of {len(kept)} stacks: GitHub Free runs {FREE_JOBS} at once, and a job that waits long for one that"
-            " is queued gives up; `workers:` of each stack says how many it takes"
+            f"  note     {len(jobs)} jobs of {len(kept)} stacks: GitHub Free runs {FREE_JOBS} at once, and a job that waits long for"
+            " one that is queued gives up; `workers:` of each stack says how many it takes"
         )
     digest = write_plan(plan_folder(ws, ""), {"plan": PLAN_VERSION, "created": now(), "remember": remember, "left": left}, kept, files)
     # A pull request is built, and publishes nothing: whoever wrote it.
