@@ -13,13 +13,17 @@ from cachelib.model.graph import Graph
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteImage:
-    """One image of the cache: its name, where Spack finds it, what it holds, and what failed on the way into it."""
+    """One image of the cache: its name, where Spack finds it, what it holds, and what failed on the way into it.
+
+    `logs` are the ends of the logs of failures, by DAG hash, as readable text.
+    """
 
     name: str
     mirror_url: str
     reference: str
     catalog: Catalog
     failures: Mapping[str, Failure] = field(default_factory=dict)
+    logs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,11 @@ class Build:
     source: Source
     needs: tuple[str, ...]
     missing: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """The path of its package's page."""
+        return page_path(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

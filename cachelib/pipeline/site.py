@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
-from cachelib.model.errors import CatalogError
+from cachelib.model.errors import CacheError, CatalogError
+from cachelib.model.failure import Failure
 from cachelib.model.oci import CATALOG_TAG, Location, RegistryLocation
+from cachelib.model.ports import Repository
 from cachelib.model.site import SiteImage
 from cachelib.pipeline.workspace import PROJECT, Workspace
 from cachelib.steps import artifacts, remembering, rendering
+from cachelib.steps.pages.failing import readable
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
 from cachelib.tools.site import serving, write_site
 from cachelib.tools.templates import JinjaTemplates
+
+#: Of so many failures the site shows the end of the log, of so many bytes.
+_LOGS, _END = 200, 32 * 1024
 
 
 def render(ws: Workspace, to: str = "", out: str = "") -> Report:
@@ -25,8 +32,12 @@ def render(ws: Workspace, to: str = "", out: str = "") -> Report:
         catalog = artifacts.load_catalog(repository)
         indexed.append(repository.manifest(CATALOG_TAG) is not None)
         failures = remembering.known_failures(repository)
-        url = _mirror_url(ws, image, location)
-        images.append(SiteImage(name=image, mirror_url=url, reference=repository.name, catalog=catalog, failures=failures))
+        images.append(
+            SiteImage(
+                name=image, mirror_url=_mirror_url(ws, image, location), reference=repository.name, catalog=catalog, failures=failures,
+                logs=_logs(repository, failures),
+            )
+        )  # fmt: skip
     if not any(indexed):
         raise CatalogError(f"nothing is indexed in {ws.location(to)}", hint="is it the right place? `inv push` and `inv index` fill it")
     folder = Path(out).resolve() if out else ws.var / "site"
@@ -41,6 +52,16 @@ def serve(ws: Workspace, port: int = 8000, out: str = "") -> None:
     with serving(Path(out).resolve() if out else ws.var / "site", port) as server, contextlib.suppress(KeyboardInterrupt):
         ws.progress.say(f"the site is at http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
         server.serve_forever()
+
+
+def _logs(repository: Repository, failures: Mapping[str, Failure]) -> dict[str, str]:
+    """The ends of the logs of the last failures; one that can't be read is left out, for it is in the registry all the same."""
+    found: dict[str, str] = {}
+    for h, failure in sorted(failures.items(), key=lambda item: item[1].last, reverse=True)[:_LOGS]:
+        if failure.log:
+            with contextlib.suppress(CacheError):
+                found[h] = readable(remembering.failure_blob(repository, failure.log)[-_END:])
+    return found
 
 
 def _mirror_url(ws: Workspace, image: str, location: Location) -> str:

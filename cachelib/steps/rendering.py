@@ -13,6 +13,11 @@ from cachelib.model.ports import File, Templates
 from cachelib.model.site import Contents, Package, SiteImage, page_path
 from cachelib.steps.api.files import api
 from cachelib.steps.collecting import collect
+from cachelib.steps.pages.badges import badges
+from cachelib.steps.pages.charts import charts, coverage_rows
+from cachelib.steps.pages.failing import failing
+from cachelib.steps.pages.news import feeds, newest, sitemap
+from cachelib.steps.pages.using import front_images, mirror_files
 
 __all__ = ["SiteImage", "render"]
 
@@ -37,19 +42,33 @@ def _spack_index(image: SiteImage) -> Generator[File, None, Digest]:
 
 
 def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[File]:
-    common: dict[str, Any] = {
-        "site": site, "images": contents.images, "packages": contents.packages, "builds": contents.builds, "size": contents.size,
-    }  # fmt: skip
-    yield PurePosixPath("assets/style.css"), templates.asset("site/style.css")
-    yield PurePosixPath("assets/site.js"), templates.asset("site/site.js")
-    yield PurePosixPath("index.html"), templates.render("site/index.html", {**common, "root": "", "page": "front"})
-    yield PurePosixPath("packages/index.html"), templates.render("site/packages.html", {**common, "root": "../", "page": "packages"})
+    common: dict[str, Any] = {"site": site, "packages": contents.packages, "builds": contents.builds, "size": contents.size}
+    paths: list[str] = []
+
+    def page(name: str, template: str, **values: object) -> File:
+        """A page; `name` is its folder, whose depth says where the site's root is."""
+        paths.append(name)
+        about = {**common, "path": name, "root": "../" * name.count("/"), "page": name.partition("/")[0], **values}
+        return PurePosixPath(name, "index.html"), templates.render(f"site/{template}", about)
+
+    for asset in ("style.css", "site.js"):
+        yield PurePosixPath("assets", asset), templates.asset(f"site/{asset}")
+    failures, recent = failing(contents), newest(contents)
+    yield page("", "index.html", images=front_images(contents), recent=recent[:12], failing=len(failures))
+    yield page("packages/", "packages.html")
     for package in contents.packages:
-        values = {**common, "root": "../../", "page": "package", "package": package, "needs": _needs(contents, package)}
-        yield PurePosixPath("packages", package.path, "index.html"), templates.render("site/package.html", values)
+        yield page(f"packages/{package.path}/", "package.html", package=package, needs=_needs(contents, package))
+        yield from badges(package, templates)
+    yield page("failures/", "failures.html", failures=failures)
+    for one in failures:
+        yield page(f"failures/{one.hash}/", "failure.html", one=one)
+    yield page("statistics/", "statistics.html", coverage=coverage_rows(contents), charts=charts(contents))
+    yield from feeds(site, recent, failures)
+    yield from mirror_files(contents.images)
+    yield from sitemap(site, paths)
     # The page for what isn't there is shown at any depth, so its links start at the site's root.
     root = f"{site.url.rstrip('/')}/" if site.url else "/"
-    yield PurePosixPath("404.html"), templates.render("site/404.html", {**common, "root": root, "page": "404"})
+    yield PurePosixPath("404.html"), templates.render("site/404.html", {**common, "root": root, "page": "404", "path": "404.html"})
 
 
 #: A dependency of a build as its page lists it: name, DAG hash, whether it is published, and the path of its page.

@@ -11,6 +11,41 @@ for (const button of document.querySelectorAll("button.copy")) {
   });
 }
 
+// Tabs: without this, all ways to use the cache stand below each other.
+for (const tabs of document.querySelectorAll(".tabs")) {
+  const panels = [...tabs.querySelectorAll(".tab")];
+  const list = document.createElement("div");
+  list.className = "tablist";
+  list.setAttribute("role", "tablist");
+  const buttons = panels.map((panel, at) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = panel.dataset.title;
+    button.setAttribute("role", "tab");
+    panel.setAttribute("role", "tabpanel");
+    panel.setAttribute("aria-label", panel.dataset.title);
+    button.addEventListener("click", () => choose(at));
+    list.append(button);
+    return button;
+  });
+  const choose = (chosen) => {
+    panels.forEach((panel, at) => { panel.hidden = at !== chosen; });
+    buttons.forEach((button, at) => {
+      button.setAttribute("aria-selected", String(at === chosen));
+      button.tabIndex = at === chosen ? 0 : -1;
+    });
+  };
+  list.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const next = (buttons.indexOf(document.activeElement) + step + buttons.length) % buttons.length;
+    choose(next);
+    buttons[next].focus();
+  });
+  tabs.prepend(list);
+  choose(0);
+}
+
 // The filter of the list of packages: the table is complete without it.
 const filter = document.getElementById("filter");
 if (filter) {

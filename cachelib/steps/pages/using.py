@@ -1,0 +1,93 @@
+"""How an image is used, in lines to copy; and the same as files to fetch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from cachelib.model.ports import File
+from cachelib.model.site import Build, Contents, SiteImage
+
+#: Kinds of machines that the front page names at most.
+_MACHINES = 8
+_BASE = "org.opencontainers.image.base.name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snippet:
+    """A way to use an image: what it is called, a sentence on it, and the text to copy."""
+
+    id: str
+    title: str
+    about: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontImage:
+    """An image as the front page shows it: how much it holds, for which machines, and how it is used."""
+
+    name: str
+    builds: int
+    machines: tuple[str, ...]
+    snippets: tuple[Snippet, ...]
+
+
+def front_images(contents: Contents) -> tuple[FrontImage, ...]:
+    """All images, as the front page shows them."""
+    found: dict[str, list[Build]] = {image.name: [] for image in contents.images}
+    for package in contents.packages:
+        for build in package.builds:
+            found[build.image].append(build)
+    return tuple(
+        FrontImage(
+            name=image.name, builds=len(found[image.name]),
+            machines=tuple(sorted({f"{build.os} {build.target}" for build in found[image.name]}))[:_MACHINES],
+            snippets=snippets(image, max(found[image.name], key=lambda build: (build.created, build.hash), default=None)),
+        )
+        for image in contents.images
+    )  # fmt: skip
+
+
+def snippets(image: SiteImage, newest: Build | None) -> tuple[Snippet, ...]:
+    """The ways to use an image; those for one build name the `newest` of it."""
+    mirror = f"cache-{image.name}"
+    found = [
+        Snippet(
+            id="spack", title="Command line", about="Tell Spack where the binaries are, once. Then spack install takes what is here.",
+            text=f"spack mirror add --unsigned {mirror} {image.mirror_url}",
+        ),
+        Snippet(id="environment", title="spack.yaml", about="In the spack.yaml of an environment.", text=environment_file(image)),
+        Snippet(
+            id="action", title="GitHub Action", about="A step that installs Spack, with this cache as its mirror.",
+            text=f"- uses: spack-cache/spack-cache/.github/actions/setup@v1\n  with:\n    cache: {image.mirror_url}",
+        ),
+    ]  # fmt: skip
+    if newest is not None and image.mirror_url.startswith("oci://"):
+        entry = image.catalog.entries[newest.hash]
+        if entry.annotations.get(_BASE):
+            about = f"Run {newest.name}@{newest.version} as a container; each build has an image of its own."
+            found.append(Snippet(id="podman", title="podman", about=about, text=f"podman run --rm -it {newest.reference}"))
+        about = f"Fetch the binary of {newest.name}@{newest.version} without Spack."
+        found.append(Snippet(id="oras", title="oras", about=about, text=f"oras pull {newest.reference}"))
+    return tuple(found)
+
+
+def environment_file(image: SiteImage) -> str:
+    """A spack.yaml that has the image as its mirror."""
+    return f"spack:\n  mirrors:\n    {_quoted(f'cache-{image.name}')}:\n      url: {image.mirror_url}\n      signed: false"
+
+
+def mirror_files(images: Iterable[SiteImage]) -> Iterator[File]:
+    """The same as files: `mirrors.yaml` for a scope of Spack's configuration, `spack.yaml` for an environment."""
+    for image in images:
+        mirrors = f"mirrors:\n  {_quoted(f'cache-{image.name}')}:\n    url: {image.mirror_url}\n    signed: false\n"
+        yield PurePosixPath(image.name, "mirrors.yaml"), mirrors.encode()
+        yield PurePosixPath(image.name, "spack.yaml"), f"{environment_file(image)}\n  specs: []\n".encode()
+
+
+def _quoted(name: str) -> str:
+    """A key of YAML: the names of images are letters, digits, dots and dashes, and still YAML could take one for a number."""
+    return name if name[:1].isalpha() else json.dumps(name)
