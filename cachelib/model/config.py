@@ -17,6 +17,7 @@ _NAME = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$(?!\n)"
 _REF = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$(?!\n)"
 _URL = r"^(https://|ssh://|file://|git@)[^\s]+$(?!\n)"
 _LINE = r"^[^\r\n\x00]+$(?!\n)"
+_COLOR = r"^#[0-9a-fA-F]{6}$(?!\n)"
 
 
 def _doc(text: str, **schema: Any) -> dict[str, Any]:
@@ -189,6 +190,15 @@ class Site:
     )
     url: str = field(
         default="", metadata=_doc("Where the site is served, such as https://OWNER.github.io/REPO.", pattern=r"^https?://[^\s]+$(?!\n)")
+    )
+    color: str = field(default="", metadata=_doc("Colour of links and bars on a light ground, such as #0b6e63.", pattern=_COLOR))
+    color_dark: str = field(default="", metadata=_doc("The same on a dark ground.", pattern=_COLOR))
+    templates: str = field(
+        default="",
+        metadata=_doc(
+            "Folder beside cache.yaml whose files take the place of those of templates/ of the same name, such as site/base.html.",
+            pattern=_LINE,
+        ),
     )
     keys: tuple[str, ...] = field(
         default=(),

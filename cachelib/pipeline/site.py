@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from cachelib.model.errors import CacheError, CatalogError
+from cachelib.model.errors import CacheError, CatalogError, ConfigError
 from cachelib.model.failure import Failure
 from cachelib.model.oci import CATALOG_TAG, Location, RegistryLocation
 from cachelib.model.ports import Repository
@@ -41,7 +41,7 @@ def render(ws: Workspace, to: str = "", out: str = "") -> Report:
     if not any(indexed):
         raise CatalogError(f"nothing is indexed in {ws.location(to)}", hint="is it the right place? `inv push` and `inv index` fill it")
     folder = Path(out).resolve() if out else ws.var / "site"
-    written = write_site(folder, rendering.render(ws.settings.site, images, JinjaTemplates(PROJECT / "templates")))
+    written = write_site(folder, rendering.render(ws.settings.site, images, _templates(ws)))
     actions.set_outputs(ws.env, {"folder": str(folder)})
     rewritten = f"{written.new} new, {written.changed} changed, {written.gone} gone; the others are as they were"
     return Report(lines=(f"render: {written.files} files ({written.size / 1e6:.1f} MB) in {folder}", f"  {rewritten}"))
@@ -52,6 +52,14 @@ def serve(ws: Workspace, port: int = 8000, out: str = "") -> None:
     with serving(Path(out).resolve() if out else ws.var / "site", port) as server, contextlib.suppress(KeyboardInterrupt):
         ws.progress.say(f"the site is at http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
         server.serve_forever()
+
+
+def _templates(ws: Workspace) -> JinjaTemplates:
+    """The templates: the owner's where there are some, else those of this project."""
+    own = ws.settings.site.templates
+    if own and not (ws.folder / own).is_dir():
+        raise ConfigError(f"site.templates: {ws.folder / own} is no folder", hint="copy the templates that are to be other ones there")
+    return JinjaTemplates(*([ws.folder / own] if own else []), PROJECT / "templates")
 
 
 def _logs(repository: Repository, failures: Mapping[str, Failure]) -> dict[str, str]:

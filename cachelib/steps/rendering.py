@@ -53,6 +53,8 @@ def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[Fil
 
     for asset in ("style.css", "site.js"):
         yield PurePosixPath("assets", asset), templates.asset(f"site/{asset}")
+    if site.color or site.color_dark:
+        yield PurePosixPath("assets/colors.css"), colors(site)
     failures, recent = failing(contents), newest(contents)
     yield page("", "index.html", images=front_images(contents), recent=recent[:12], failing=len(failures))
     yield page("packages/", "packages.html")
@@ -69,6 +71,13 @@ def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[Fil
     # The page for what isn't there is shown at any depth, so its links start at the site's root.
     root = f"{site.url.rstrip('/')}/" if site.url else "/"
     yield PurePosixPath("404.html"), templates.render("site/404.html", {**common, "root": root, "page": "404", "path": "404.html"})
+
+
+def colors(site: Site) -> bytes:
+    """The owner's colours, put over those of the style."""
+    light, dark = site.color or site.color_dark, site.color_dark or site.color
+    rule = ":root {{ --accent: {0}; --accent-soft: color-mix(in srgb, {0} 14%, transparent); }}\n"
+    return (rule.format(light) + "@media (prefers-color-scheme: dark) { " + rule.format(dark).strip() + " }\n").encode()
 
 
 #: A dependency of a build as its page lists it: name, DAG hash, whether it is published, and the path of its page.

@@ -156,6 +156,23 @@ def test_months_without_a_build_are_shown_and_no_more_than_two_years() -> None:
     assert len(charts._last(Counter({"2001-01": 1, "2026-02": 3}))) == charts.MONTHS
 
 
+def test_an_owners_colours() -> None:
+    site = Site(title="A cache", color="#aa0000")
+    found = {path.as_posix(): data.decode() for path, data in render(site, [image()], TEMPLATES) if path.suffix in (".css", ".html")}
+    assert found["assets/colors.css"].count("--accent: #aa0000") == 2
+    assert 'href="../../assets/colors.css"' in found["packages/lib-0/index.html"]
+    assert "assets/colors.css" not in files()
+
+
+def test_an_owners_templates_take_the_place_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "own/site").mkdir(parents=True)
+    (tmp_path / "own/site/404.html").write_text("{% extends 'site/base.html' %}{% block main %}ours: {{ site.title }}{% endblock %}")
+    templates = JinjaTemplates(tmp_path / "own", Path(__file__).resolve().parents[2] / "templates")
+    found = {path.as_posix(): data.decode() for path, data in render(Site(title="A cache"), [image()], templates) if path.suffix == ".html"}
+    assert "ours: A cache" in found["404.html"]
+    assert "<h1>A cache</h1>" in found["index.html"]
+
+
 def test_files_to_fetch_are_what_spack_reads() -> None:
     found = files(image(), image(name="2024"))
     for name in ("v1.1", "2024"):
