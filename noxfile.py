@@ -72,6 +72,14 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def site(session: nox.Session) -> None:
+    """Render a site of a thousand builds, and validate what was built (takes node)."""
+    locked(session, "tests")
+    session.run("npm", "ci", "--silent", "--prefix", ".ci/site", external=True)
+    session.run("pytest", *(session.posargs or ["tests/site"]))
+
+
+@nox.session
 def stress(session: nox.Session) -> None:
     """Kill, crowd and corrupt: the tests that take minutes."""
     locked(session, "tests")
