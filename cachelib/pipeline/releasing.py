@@ -108,12 +108,11 @@ class _Release:
         taken = gather_plan(
             self.ws, self.shared, *read_plan(self.folder, made.key, self.digest), since=plan_meta(self.folder, self.digest)[0]
         )
-        if self.run is not None:
-            taken = _blame(self.ws, self.run, taken)
         # That builds failed is what their own jobs say. What was refused, or could not be published, is said here.
         lines = (*taken.warnings, *build_reports.build_report(taken.result).lines)
         self.reports.append(Report(lines=lines, exit_code=gathering.REFUSED if taken.warnings else 0))
-        return taken
+        run = self.run
+        return taken if run is None else self._attempt(lambda: _blame(self.ws, run, taken)) or taken
 
     def _step(self, step: Callable[[], Report]) -> None:
         report = self._attempt(step)
@@ -145,7 +144,7 @@ def _unfinished(one: Taken) -> bool:
 
 def _blame(ws: Workspace, run: GitHubRun, taken: Taken) -> Taken:
     """The same, where jobs broke down at a build: what was built then is said to have failed, or the next run would do the same."""
-    broken = {job.name.rpartition(" / ")[2] for job in run.jobs() if job.conclusion in ("failure", "timed_out")}
+    broken = {job.name.rpartition(" / ")[2] for job in run.jobs() if job.broke_down}
     failed = gathering.broke_down(taken.plan, taken.parts, broken)
     mirror = ws.mirror(taken.plan.image)
     for h, outcome in failed.items():

@@ -94,7 +94,7 @@ def _inputs(ws: Workspace, workflow: Path) -> dict[str, str]:
         if taken is None:
             raise UsageError(f"{workflow.name} can't be started by another run", hint="give it `workflow_dispatch:` below `on:`")
         called = json.loads(ws.env.get("WORKFLOW_INPUTS") or "{}") or {}
-        given = {name: value for name, value in called.items() if name in taken and value not in ("", 0)}
+        given = {name: value for name, value in called.items() if name in taken and (isinstance(value, bool) or value not in ("", 0))}
     return {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in given.items() if value is not None}
 
 

@@ -222,8 +222,8 @@ class _Worker:
             again=again, until=self.until,
         )  # fmt: skip
         described = self.spack.describe(self.env)
-        for h in again & watch.errors.keys():
-            described[h]["installed"] = False  # as Spack put back what it was to replace
+        for h in again - (watch.done - watch.errors.keys()):
+            described[h]["installed"] = False  # what is there is what was there before, which Spack puts back where it fails
         outcomes = building.classify(self.lock, described, watch, before, mirrored)
         return {h: outcomes[h] for h in wanted}
 

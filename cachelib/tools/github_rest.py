@@ -81,7 +81,7 @@ class GitHubRest:
         `path` is below the API, or an address that an answer of the API gave. Raises RegistryError.
         """
         url = path if "://" in path else f"{self.api}/{path}"
-        return self.patiently(lambda: self._send_once(method, url, expect, headers, body))
+        return self.patiently(lambda: self.once(method, url, *expect, headers=headers, body=body))
 
     def patiently(self, step: Callable[[], T]) -> T:
         """What a step gives, which is tried again where what goes wrong is temporary."""
@@ -94,9 +94,10 @@ class GitHubRest:
             reraise=True,
         )(step)
 
-    def _send_once(
-        self, method: str, url: str, expect: tuple[int, ...], headers: Mapping[str, str] | None, body: Mapping[str, Any] | None
+    def once(
+        self, method: str, url: str, *expect: int, headers: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
     ) -> requests.Response:
+        """Send a request to an address of the API; raise RegistryError where its status isn't expected."""
         where = f"{method} {plain(url)}"
         if method != "GET":
             self._pace()

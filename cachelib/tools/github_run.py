@@ -43,11 +43,15 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job of the run. `status` and `conclusion` are GitHub's words: queued, in_progress, completed; success, failure, ..."""
+    """A job of the run. `status` and `conclusion` are GitHub's words: queued, in_progress, completed; success, failure, ...
+
+    `broke_down` says that it failed, though no step of it did: its machine was lost, not a command.
+    """
 
     name: str
     status: str
     conclusion: str
+    broke_down: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,7 @@ class GitHubRun:
     def jobs(self) -> tuple[Job, ...]:
         """All jobs of the run, as of their latest attempt."""
         return tuple(
-            Job(name=str(item["name"]), status=str(item["status"]), conclusion=str(item["conclusion"] or ""))
+            Job(name=str(item["name"]), status=str(item["status"]), conclusion=str(item["conclusion"] or ""), broke_down=_broke_down(item))
             for item in self._listed(f"{self._run}/jobs?per_page=100&filter=latest", "jobs")
         )
 
@@ -95,7 +99,7 @@ class GitHubRun:
 
     def _download(self, artifact: Artifact, into: Path) -> None:
         # The address that GitHub sends to is good for a minute, so each try asks for one of its own.
-        answer = self._rest.send("GET", f"{self._home}/artifacts/{artifact.id}/zip", 302)
+        answer = self._rest.once("GET", f"{self._rest.api}/{self._home}/artifacts/{artifact.id}/zip", 302)
         where = answer.headers.get("Location", "")
         if urlsplit(where).scheme != urlsplit(self._rest.api).scheme:
             raise self._rest.error(f"{artifact.name}: GitHub sends to {plain(where)!r}")
@@ -172,6 +176,11 @@ class GitHubRun:
             raise self._rest.error(f"{plain(response.url)} answered with something that is no list of {key}") from None
         url = response.links.get("next", {}).get("url", "")
         return items, self._rest.at_home(response.url, url) if url else ""
+
+
+def _broke_down(job: Mapping[str, Any]) -> bool:
+    steps = [step for step in job.get("steps") or () if isinstance(step, dict)]
+    return job["conclusion"] in ("failure", "timed_out") and bool(steps) and not any(step.get("conclusion") == "failure" for step in steps)
 
 
 def open_run(env: Mapping[str, str], say: Callable[[str], None], *, until: float = math.inf) -> GitHubRun:

@@ -78,8 +78,12 @@ def run(
                     size -= len(kept.popleft())
                 if on_line is not None:
                     on_line(line)
-            timed_out = process.poll() is None and time.monotonic() >= until
-            if timed_out:
+            timed_out = False
+            try:
+                # It may have closed its output, and go on.
+                process.wait(timeout=None if until == math.inf else max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                timed_out = True
                 _end(process)
             return Finished(code=process.wait(), lines=tuple(kept), timed_out=timed_out)
         except BaseException:
@@ -95,10 +99,15 @@ def _lines(process: subprocess.Popen[bytes], until: float) -> Iterator[str]:
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while (left := until - time.monotonic()) > 0:
-            if not selector.select(min(left, _LOOK)):
-                # What a program left behind may hold the stream open for ever; nobody waits for that.
-                if process.poll() is not None:
+            there = selector.select(min(left, _LOOK))
+            if process.poll() is not None:
+                # What a program left behind may hold the stream open, and talk, for ever; nobody waits for that. Its own last words
+                # may have come just now.
+                until = min(until, time.monotonic() + _LOOK)
+                there = there or selector.select(0)
+                if not there:
                     break
+            if not there:
                 continue
             data = os.read(process.stdout.fileno(), _PIECE)
             # As in universal newlines: what draws a bar with carriage returns says a line each time.

@@ -51,9 +51,10 @@ def _member(file: IO[bytes], block: bytes) -> tarfile.TarInfo | None:
             raise FormatError(f"has more than {HEADER_LIMIT} bytes of headers before a member")
         data = _exactly(file, -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE)[: member.size]
         if member.type in _PAX:
-            told |= _records(data, everybody=member.type == tarfile.XGLTYPE)
+            # Of what is told twice the first holds, as for tarfile, with which Spack extracts.
+            told = _records(data, everybody=member.type == tarfile.XGLTYPE) | told
         elif member.type == tarfile.GNUTYPE_LONGNAME:
-            told["path"] = data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+            told.setdefault("path", data.partition(b"\0")[0].decode("utf-8", "surrogateescape"))
         block = _exactly(file, tarfile.BLOCKSIZE)
     return None
 

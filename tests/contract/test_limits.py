@@ -277,6 +277,20 @@ def test_a_failure_that_is_none_costs_no_other(wrong: dict[str, Any]) -> None:
     assert set(parse_failures({"failures": [{**good, **wrong}, {**good, "hash": "b" * 32}]})) == {"b" * 32}
 
 
+@pytest.mark.parametrize("twice", [("x", "x"), ("x", "L"), ("L", "x")])
+def test_a_member_that_is_named_twice_is_named_as_spack_will_name_it(twice: tuple[str, str]) -> None:
+    """Spack extracts with tarfile: what is looked at is what will be written."""
+    names = ("first", "other")
+    headers = b"".join(
+        pax(b"14 path=" + name.encode() + b"\n") if kind == "x" else header(b"L", 6) + (name.encode() + b"\0").ljust(512, b"\0")
+        for kind, name in zip(twice, names, strict=True)
+    )
+    data = headers + FILE + bytes(1024)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        wanted = tar.getnames()
+    assert [member.name for member in tar_members.read_members(io.BytesIO(data))] == wanted
+
+
 @pytest.mark.parametrize("node", [DEEP, b"{no json}"])
 def test_a_line_of_an_index_that_holds_no_node(node: bytes) -> None:
     tool = make_node("tool")

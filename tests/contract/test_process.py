@@ -78,6 +78,30 @@ def test_what_is_left_behind_holds_nobody_up() -> None:
     assert took < 20
 
 
+def test_what_talks_on_behind_it_holds_nobody_up() -> None:
+    talk = "import time\\nfor n in range(300): print(n, flush=True); time.sleep(0.1)"
+    script = (
+        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', '{talk}'], start_new_session=True); print('done', flush=True)"
+    )
+    code, lines, timed_out, took = python(script)
+    assert (code, timed_out) == (0, False)
+    assert "done" in lines
+    assert took < 15
+
+
+def test_what_closes_its_output_is_ended_all_the_same() -> None:
+    _, _, timed_out, took = python("import os, time; os.close(1); os.close(2); time.sleep(100)", until=time.monotonic() + 2)
+    assert timed_out
+    assert took < 60
+
+
+def test_last_words_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said between a look that finds nothing and one that finds the program gone."""
+    monkeypatch.setattr("cachelib.tools.process._LOOK", 0.002)
+    for at in range(60):
+        assert run(["sh", "-c", f"sleep 0.0{at % 10}; echo {at}"], env=ENV).lines == (str(at),)
+
+
 def test_what_cannot_be_started() -> None:
     with pytest.raises(CacheError, match="can't be started"):
         run(["/nowhere/at/all"], env=ENV)

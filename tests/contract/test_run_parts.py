@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cachelib.model.errors import FormatError, RegistryError, UsageError
-from cachelib.tools.github_rest import GitHubRest
+from cachelib.tools.github_rest import ATTEMPTS, GitHubRest
 from cachelib.tools.github_run import GitHubRun, open_run
 from cachelib.tools.parts import PartFolder
 from cachelib.tools.run_parts import INTERVAL, LOOK, QUEUED, RunParts
@@ -176,6 +176,30 @@ def test_what_comes_damaged_is_fetched_again(run: Run, kind: str) -> None:
     found = run.parts().find(PART)
     assert found is not None
     assert [name.name for name in found.names()] == ["zlib"]
+
+
+def test_an_artifact_that_never_comes_costs_no_hour(run: Run) -> None:
+    """The publishing job has many of them to fetch, and a time of its own."""
+    run.upload()
+    run.state.faults.append(Fault("GET .*/zip", times=1000))
+    with pytest.raises(RegistryError):
+        run.parts().find(PART)
+    assert len([request for request in run.run.requests if "/zip" in request]) == ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "steps", "broke"),
+    [
+        ("failure", ["success", None], True), ("timed_out", ["success", "cancelled"], True),
+        # An ordinary failure has a step that failed: the network, a checkout, or what was built.
+        ("failure", ["success", "failure", "skipped"], False), ("cancelled", ["success", "cancelled"], False), ("success", ["success"], False),
+        ("failure", [], False),
+    ],
+)  # fmt: skip
+def test_a_job_whose_machine_was_lost_is_told_from_one_that_failed(run: Run, conclusion: str, steps: list[str | None], broke: bool) -> None:
+    run.job("completed", conclusion)
+    run.run.jobs[0].steps = steps
+    assert [job.broke_down for job in run.open().jobs()] == [broke]
 
 
 def test_nothing_is_waited_for_past_the_end(run: Run) -> None:

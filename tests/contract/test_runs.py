@@ -182,12 +182,16 @@ def test_the_next_run_is_the_same_again(hub: Hub) -> None:
     [
         # As GitHub hands on what our workflow was called with: all of its inputs, where the caller takes only `specs`.
         ({"specs": "zlib\nhdf5 +hl", "stack": "s", "rebuild": False, "workers": 0, "config": "cache.yaml"}, {"specs": "zlib\nhdf5 +hl"}),
-        ({"specs": "", "rebuild": False}, {}), (None, {}),
+        ({"specs": "", "workers": 0}, {}), (None, {}),
+        # What is said to be false is not left to the default of a run by hand.
+        ({"specs": "", "site": False}, {"site": "false"}),
     ],
 )  # fmt: skip
 def test_a_run_for_an_issue_goes_on_with_what_it_was_asked(hub: Hub, called: Any, sent: dict[str, str]) -> None:
     event = hub.folder / "event.json"
     event.write_text(json.dumps({"issue": {"number": 7}}))
+    takes = "on: {workflow_dispatch: {inputs: {specs: {type: string}, site: {type: boolean}}}}\n"
+    (hub.folder / ".github/workflows/cache.yml").write_text(takes + "jobs: {a: {runs-on: x, steps: [{run: x}]}}\n")
     told = {"GITHUB_WORKFLOW_REF": "acme/hub/.github/workflows/cache.yml@refs/heads/main", "GITHUB_WORKSPACE": str(hub.folder)}
     pipeline.again(hub.ws({"actions": "write"}, GITHUB_EVENT_PATH=str(event), WORKFLOW_INPUTS=json.dumps(called), **told))
     (call,) = hub.run.calls

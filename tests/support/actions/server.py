@@ -244,6 +244,7 @@ def _job(state: State, run: int, row: JobRow) -> dict[str, Any]:
         "completed_at": _time(row.ended),
         "labels": row.labels,
         "workflow_name": state.run_of(run).workflow,
+        "steps": [{"name": f"step {at}", "conclusion": conclusion} for at, conclusion in enumerate(row.steps)],
         "html_url": f"{state.server_url}/{state.repository}/actions/runs/{run}/job/{row.id}",
     }
 

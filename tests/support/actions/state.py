@@ -59,6 +59,8 @@ class JobRow:
     created: datetime = field(default_factory=now)
     started: datetime | None = None
     ended: datetime | None = None
+    #: The conclusions of its steps; of one that goes on, or was cut off, none.
+    steps: list[str | None] = field(default_factory=list)
 
 
 @dataclass(slots=True)
