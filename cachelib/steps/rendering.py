@@ -10,9 +10,11 @@ from cachelib.model.config import Site
 from cachelib.model.database import index_files
 from cachelib.model.digest import Digest
 from cachelib.model.ports import File, Templates
-from cachelib.model.site import Contents, Package, SiteImage, page_path
+from cachelib.model.site import Contents, SiteImage
+from cachelib.steps.api.dependents import package_dependents
 from cachelib.steps.api.files import api
 from cachelib.steps.collecting import collect
+from cachelib.steps.package_page import package_pages
 
 __all__ = ["SiteImage", "render"]
 
@@ -44,27 +46,12 @@ def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[Fil
     yield PurePosixPath("assets/site.js"), templates.asset("site/site.js")
     yield PurePosixPath("index.html"), templates.render("site/index.html", {**common, "root": "", "page": "front"})
     yield PurePosixPath("packages/index.html"), templates.render("site/packages.html", {**common, "root": "../", "page": "packages"})
-    for package in contents.packages:
-        values = {**common, "root": "../../", "page": "package", "package": package, "needs": _needs(contents, package)}
-        yield PurePosixPath("packages", package.path, "index.html"), templates.render("site/package.html", values)
+    for script in ("api.js", "parts.js", "package.js", "layout.js", "drawing.js", "build.js"):
+        yield PurePosixPath("assets", script), templates.asset(f"site/{script}")
+    yield PurePosixPath("build/index.html"), templates.render("site/build.html", {**common, "root": "../", "page": "build"})
+    for shown in package_pages(contents, package_dependents(contents)):
+        values = {**common, "root": "../../", "page": "package", "shown": shown, "package": shown.package, "newest": shown.newest}
+        yield PurePosixPath("packages", shown.package.path, "index.html"), templates.render("site/package.html", values)
     # The page for what isn't there is shown at any depth, so its links start at the site's root.
     root = f"{site.url.rstrip('/')}/" if site.url else "/"
     yield PurePosixPath("404.html"), templates.render("site/404.html", {**common, "root": root, "page": "404"})
-
-
-#: A dependency of a build as its page lists it: name, DAG hash, whether it is published, and the path of its page.
-Dependency = tuple[str, str, bool, str]
-
-
-def _needs(contents: Contents, package: Package) -> dict[tuple[str, str], list[Dependency]]:
-    """What each build of a package directly needs at run time, externals aside."""
-    graphs = {(held.image, held.indexed): held.graph for held in contents.graphs}
-    entries = {image.name: image.catalog.entries for image in contents.images}
-    found: dict[tuple[str, str], list[Dependency]] = {}
-    for build in package.builds:
-        published = entries[build.image]
-        nodes = graphs[build.image, published[build.hash].indexed].nodes
-        found[build.image, build.hash] = [
-            (nodes[h].name, h, h in published, page_path(nodes[h].name)) for h in build.needs if not nodes[h].external
-        ]
-    return found

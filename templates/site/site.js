@@ -28,12 +28,3 @@ if (filter) {
   filter.closest("p").hidden = false;
   filter.addEventListener("input", apply);
 }
-
-// A link to one build opens its details.
-const open = () => {
-  const build = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const details = build && build.querySelector("details");
-  if (details) details.open = true;
-};
-window.addEventListener("hashchange", open);
-open();
