@@ -43,6 +43,7 @@ class PackagePage:
     words: tuple[str, ...]
     commands: tuple[Command, ...]
     why: str
+    built: str
     needs: tuple[Need, ...]
     dependents: tuple[tuple[str, str], ...]
     more_dependents: int
@@ -62,7 +63,7 @@ def package_pages(contents: Contents, dependents: Mapping[str, Sequence[str]]) -
         names = dependents.get(package.name, ())
         days = [build.created for build in package.builds if build.created]
         yield PackagePage(
-            package=package, newest=newest, words=variant_words(newest.variants), commands=commands(newest), why=why(newest),
+            package=package, newest=newest, words=variant_words(newest.variants), commands=commands(newest), why=why(newest), built=built(newest),
             needs=_needs(newest, graphs[newest.image, entries[newest.hash].indexed], entries),
             dependents=tuple((name, page_path(name)) for name in names[:DEPENDENTS]), more_dependents=max(0, len(names) - DEPENDENTS),
             matrix=matrix(package), size=sum(build.size for build in package.builds), first=min(days, default="")[:10],
@@ -95,6 +96,14 @@ def why(build: Build) -> str:
     recipes = " ".join(part for part in (source.packages_version, source.packages_commit and f"({source.packages_commit[:12]})") if part)
     told = (source.stack and f"stack {source.stack}", spack and f"Spack {spack}", recipes and f"recipes {recipes}")
     return ", ".join(("the last one of the newest version", *(part for part in told if part)))
+
+
+def built(build: Build) -> str:
+    """When it was made and how long that took; nothing where nobody recorded it."""
+    if not build.created:
+        return ""
+    took = "" if build.seconds is None else f", in {build.seconds:.0f} s"
+    return f"{build.created[:10]} {build.created[11:16]} UTC{took}"
 
 
 def _needs(build: Build, held: Held, published: Mapping[str, object]) -> tuple[Need, ...]:

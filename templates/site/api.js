@@ -7,8 +7,7 @@ const held = new Map();
 
 // What an address says of a build: `#hash`, or `?hash=` where somebody wrote it so.
 export function wanted(place) {
-  const found = place.hash.slice(1) || new URLSearchParams(place.search).get("hash") || "";
-  return HASH.test(found) ? found : "";
+  return [place.hash.slice(1), new URLSearchParams(place.search).get("hash") ?? ""].find((found) => HASH.test(found)) ?? "";
 }
 
 // RFC 6570 as far as the templates need it: `{name}`, `{name:2}`, `{#name}`.

@@ -5,7 +5,8 @@ import { byTemplate, closure, each, edges, isRuntime, layers, NODES, sharded, sp
 import { graph } from "./drawing.js";
 import { buildPage, bytes, code, commands, facts, make, needs, outward, packagePage, provenance, tags, variantLine, variantWords } from "./parts.js";
 
-const FEW = 24;
+// Dependents that are named at once; more layers than this are unfolded on request, as each may take a file.
+const FEW = 24, FEW_LAYERS = 16;
 const title = document.getElementById("title");
 const status = document.getElementById("status");
 const crumbs = document.getElementById("crumbs");
@@ -103,7 +104,7 @@ function chooser(nodes, root) {
   const part = reached(nodes, root, false).length, whole = reached(nodes, root, true).length;
   paint(false);
   const note = whole >= NODES ? ` The first ${NODES} nodes are shown.` : "";
-  return [make("p", {}, make("label", { for: "all" }, box, ` with what only building took (${whole} nodes instead of ${part}).${note}`)), place];
+  return [make("p", {}, make("label", { for: "all" }, box, ` With what only building took: ${whole} nodes instead of ${part}.${note}`)), place];
 }
 
 function reached(nodes, root, all) {
@@ -146,6 +147,7 @@ function stacked(place, nodes, root, build, here) {
     for (const [hash, size] of sizes) if (size) rows.get(hash)[1].replaceChildren(make("meter", { min: 0, max: most, value: size, "aria-label": bytes(size) }));
   }, { once: true });
   place.append(make("h2", { id: "layers" }, "Layers"), details);
+  details.open = found.length <= FEW_LAYERS;
 }
 
 // Who builds on it: hashes come at once, names by and by.
@@ -181,6 +183,8 @@ async function dependents(place, hash, here) {
 }
 
 window.addEventListener("hashchange", async () => {
+  // The link that skips to the content changes the address too, and names no build.
+  if (document.getElementById(location.hash.slice(1))) return;
   window.scrollTo(0, 0);
   title.focus({ preventScroll: true });
   await show();

@@ -18,6 +18,9 @@ export function graph(nodes, links) {
   light(picture, boxes, lines);
   walk(picture, boxes, lines);
   const window_ = make("div", { class: "graph scroll", tabindex: "0", role: "region", "aria-label": "Dependency graph, to scroll" }, picture);
+  const root = plan.boxes[0];
+  // The root may stand in the middle of a high column: there it begins.
+  requestAnimationFrame(() => { window_.scrollTop = root.y + root.height / 2 - window_.clientHeight / 2; });
   return [zoom(picture, plan, window_), window_];
 }
 
@@ -100,5 +103,6 @@ function zoom(picture, plan, window_) {
   return make("p", { class: "tools" },
     button("−", "Smaller", () => set(ZOOM.findLast((value) => value < scale - 0.01) ?? scale)),
     button("+", "Larger", () => set(ZOOM.find((value) => value > scale + 0.01) ?? scale)),
-    button("Whole", "The whole graph", () => set(Math.max(0.15, Math.min(1, (window_.clientWidth - 2) / plan.width, (window_.clientHeight - 2) / plan.height)))));
+    button("Whole", "The whole graph", () => set(Math.max(0.15, Math.min(1, (window_.clientWidth - 2) / plan.width, (window_.clientHeight - 2) / plan.height)))),
+    make("span", { class: "muted" }, "What needs stands left of what is needed. Dashed: an external. Faint: a longer way says it too."));
 }

@@ -1,7 +1,7 @@
 // Where the boxes and lines of a DAG go: in columns from left to right (Sugiyama, Tagawa, Toda 1981). Pure: no document here.
 "use strict";
 
-const HEIGHT = 26, GAP = 10, LANE = 4, BETWEEN = 56, LETTER = 7.3, LABEL = 30;
+const HEIGHT = 26, GAP = 10, LANE = 4, BETWEEN = 48, STEEP = 2.2, WIDEST = 220, LETTER = 7.3, LABEL = 30;
 
 export function shorten(text) {
   return text.length > LABEL ? `${text.slice(0, LABEL - 1)}…` : text;
@@ -196,7 +196,9 @@ const mean = (pool) => pool.sum / pool.count;
 function drawn(nodes, below, rank, implied, columns, y, trail) {
   const widths = columns.map((column) => Math.max(24, ...column.filter((at) => at < nodes.length).map((at) => width(nodes[at].label))));
   const left = [];
-  widths.forEach((_, at) => left.push(at ? left[at - 1] + widths[at - 1] + BETWEEN : 1));
+  // The higher a column, the more room its lines have, or they would run steeply.
+  const room = (at) => Math.min(WIDEST, BETWEEN + STEEP * Math.max(columns[at - 1].length, columns[at].length));
+  widths.forEach((_, at) => left.push(at ? left[at - 1] + widths[at - 1] + room(at) : 1));
   const boxes = nodes.map((node, at) => ({
     id: node.id, label: shorten(node.label), column: rank[at],
     x: left[rank[at]], y: y[at] - HEIGHT / 2, width: width(node.label), height: HEIGHT,

@@ -78,5 +78,8 @@ if (more) {
   const button = make("button", { type: "button", onclick: () => unfold(button) }, "Show all builds");
   more.replaceChildren(button);
 }
-window.addEventListener("hashchange", choose);
+window.addEventListener("hashchange", async () => {
+  await choose();
+  chosen.scrollIntoView({ block: "nearest" });
+});
 choose();
