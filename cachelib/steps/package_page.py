@@ -48,6 +48,7 @@ class PackagePage:
     dependents: tuple[tuple[str, str], ...]
     more_dependents: int
     matrix: Matrix
+    count: str
     size: int
     first: str
     months: tuple[tuple[str, int], ...]
@@ -63,7 +64,8 @@ def package_pages(contents: Contents, dependents: Mapping[str, Sequence[str]]) -
         names = dependents.get(package.name, ())
         days = [build.created for build in package.builds if build.created]
         yield PackagePage(
-            package=package, newest=newest, words=variant_words(newest.variants), commands=commands(newest), why=why(newest), built=built(newest),
+            package=package, newest=newest, words=variant_words(newest.variants), commands=commands(newest),
+            why=why(newest), built=built(newest), count="1 build" if len(package.builds) == 1 else f"{len(package.builds)} builds",
             needs=_needs(newest, graphs[newest.image, entries[newest.hash].indexed], entries),
             dependents=tuple((name, page_path(name)) for name in names[:DEPENDENTS]), more_dependents=max(0, len(names) - DEPENDENTS),
             matrix=matrix(package), size=sum(build.size for build in package.builds), first=min(days, default="")[:10],

@@ -130,7 +130,7 @@ function stacked(place, nodes, root, build, here) {
   const found = layers(nodes, root);
   const rows = new Map(found.map((node) => [node.hash, [make("td", { class: "number" }, "…"), make("td", { class: "share" })]]));
   const table = make("table", {},
-    make("thead", {}, make("tr", {}, ["Layer", "Size", "Share"].map((name) => make("th", { scope: "col", class: name === "Size" ? "number" : null }, name)))),
+    make("thead", {}, make("tr", {}, ["Layer", "Size", "Against the largest"].map((name) => make("th", { scope: "col", class: name === "Size" ? "number" : null }, name)))),
     make("tbody", {}, [...found].reverse().map((node) => make("tr", {},
       make("th", { scope: "row" }, make("a", { href: buildPage(node.hash) }, `${node.name}@${node.version}`)), ...rows.get(node.hash)))));
   const details = make("details", {}, make("summary", {}, `${found.length} layers, ${bytes(build.imageSize)}`),

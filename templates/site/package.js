@@ -72,7 +72,9 @@ async function unfold(button) {
   }
 }
 
-choosing(document);
+const first = chosen.querySelector("h2 a").hash.slice(1);
+choosing(document.getElementById("main").querySelector(".scroll"));
+mark(wanted(location) || first);
 const more = document.getElementById("more");
 if (more) {
   const button = make("button", { type: "button", onclick: () => unfold(button) }, "Show all builds");

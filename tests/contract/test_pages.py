@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,15 @@ def test_another_cell_changes_the_install_line(page: Page, site: str) -> None:
     expect(line).to_have_text(f"spack install --use-buildcache only /{other['hash']}")
     page.locator("#chosen h2 a").click()
     expect(page.locator("h1")).to_have_text("many@29.1")
+
+
+def test_the_page_begins_with_the_newest_build(page: Page, site: str) -> None:
+    page.goto(f"{site}/packages/libpng/index.html")
+    png = next(node for node in NODES.values() if node["name"] == "libpng")
+    expect(page.locator(".matrix a[aria-current]")).to_have_text("gcc@12.2.0")
+    expect(page.locator("#chosen")).to_contain_text("stack everything, Spack v1.1.0")
+    page.locator("#chosen h2 a").click()
+    expect(page.locator("h1")).to_have_text(f"libpng@{png['version']}")
 
 
 def test_all_builds_come_on_demand(page: Page, site: str) -> None:
@@ -280,7 +290,7 @@ def test_odd_graphs_are_laid_out(page: Page, site: str, shape: str) -> None:
     ids = [str(at) for at in range(1 if shape == "one" else 60)]
     links = {
         "circle": [(a, b) for a, b in zip(ids, [*ids[1:], ids[0]], strict=True)],
-        "line": list(zip(ids, ids[1:], strict=False)) + [("0", one) for one in ids[1:]],
+        "line": list(pairwise(ids)) + [("0", one) for one in ids[1:]],
         "wide": [("0", one) for one in ids[1:]],
         "unknown": [("0", "nobody"), ("nobody", "0"), ("0", "0")],
         "one": [],
