@@ -69,11 +69,6 @@ class Build:
     needs: tuple[str, ...]
     missing: tuple[str, ...]
 
-    @property
-    def path(self) -> str:
-        """The path of its package's page."""
-        return page_path(self.name)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:

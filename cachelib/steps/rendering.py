@@ -10,9 +10,11 @@ from cachelib.model.config import Site
 from cachelib.model.database import index_files
 from cachelib.model.digest import Digest
 from cachelib.model.ports import File, Templates
-from cachelib.model.site import Contents, Package, SiteImage, page_path
+from cachelib.model.site import Contents, SiteImage
+from cachelib.steps.api.dependents import package_dependents
 from cachelib.steps.api.files import api
 from cachelib.steps.collecting import collect
+from cachelib.steps.package_page import package_pages
 from cachelib.steps.pages.badges import badges
 from cachelib.steps.pages.charts import charts, coverage_rows
 from cachelib.steps.pages.failing import failing
@@ -20,6 +22,9 @@ from cachelib.steps.pages.news import feeds, newest, sitemap
 from cachelib.steps.pages.using import front_images, mirror_files
 
 __all__ = ["SiteImage", "render"]
+
+#: The scripts of the pages of packages and builds.
+SCRIPTS = ("api.js", "parts.js", "package.js", "layout.js", "drawing.js", "build.js")
 
 
 def render(site: Site, images: Iterable[SiteImage], templates: Templates) -> Iterator[File]:
@@ -51,15 +56,17 @@ def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[Fil
         about = {**common, "path": name, "root": "../" * name.count("/"), "page": name.partition("/")[0], **values}
         return PurePosixPath(name, "index.html"), templates.render(f"site/{template}", about)
 
-    for asset in ("style.css", "site.js"):
+    for asset in ("style.css", "site.js", *SCRIPTS):
         yield PurePosixPath("assets", asset), templates.asset(f"site/{asset}")
     if site.color or site.color_dark:
         yield PurePosixPath("assets/colors.css"), colors(site)
     failures, recent = failing(contents), newest(contents)
     yield page("", "index.html", images=front_images(contents), recent=recent[:12], failing=len(failures))
     yield page("packages/", "packages.html")
-    for package in contents.packages:
-        yield page(f"packages/{package.path}/", "package.html", package=package, needs=_needs(contents, package))
+    yield page("build/", "build.html")
+    for shown in package_pages(contents, package_dependents(contents)):
+        package = shown.package
+        yield page(f"packages/{package.path}/", "package.html", shown=shown, package=package, newest=shown.newest)
         yield from badges(package, templates)
     yield page("failures/", "failures.html", failures=failures)
     for one in failures:
@@ -78,21 +85,3 @@ def colors(site: Site) -> bytes:
     light, dark = site.color or site.color_dark, site.color_dark or site.color
     rule = ":root {{ --accent: {0}; --accent-soft: color-mix(in srgb, {0} 14%, transparent); }}\n"
     return (rule.format(light) + "@media (prefers-color-scheme: dark) { " + rule.format(dark).strip() + " }\n").encode()
-
-
-#: A dependency of a build as its page lists it: name, DAG hash, whether it is published, and the path of its page.
-Dependency = tuple[str, str, bool, str]
-
-
-def _needs(contents: Contents, package: Package) -> dict[tuple[str, str], list[Dependency]]:
-    """What each build of a package directly needs at run time, externals aside."""
-    graphs = {(held.image, held.indexed): held.graph for held in contents.graphs}
-    entries = {image.name: image.catalog.entries for image in contents.images}
-    found: dict[tuple[str, str], list[Dependency]] = {}
-    for build in package.builds:
-        published = entries[build.image]
-        nodes = graphs[build.image, published[build.hash].indexed].nodes
-        found[build.image, build.hash] = [
-            (nodes[h].name, h, h in published, page_path(nodes[h].name)) for h in build.needs if not nodes[h].external
-        ]
-    return found

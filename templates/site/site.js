@@ -67,12 +67,3 @@ if (filter) {
 // The end of a log is what one looks for.
 const log = document.querySelector("pre[aria-labelledby=log]");
 if (log) log.scrollTop = log.scrollHeight;
-
-// A link to one build opens its details.
-const open = () => {
-  const build = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const details = build && build.querySelector("details");
-  if (details) details.open = true;
-};
-window.addEventListener("hashchange", open);
-open();

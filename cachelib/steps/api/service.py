@@ -45,6 +45,7 @@ def service(
         "templates": {
             **{endpoint.kind: endpoint.template for endpoint in ENDPOINTS if endpoint.template},
             "page": "../../packages/{path}/index.html{#hash}",
+            "build": "../../build/index.html{#hash}",
         },
     }
     return document(SERVICE, "service", fields, {"site": "../../index.html"})

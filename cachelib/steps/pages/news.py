@@ -60,7 +60,7 @@ def sitemap(site: Site, paths: Sequence[str]) -> Iterator[File]:
 def _built(build: Build) -> Entry:
     return Entry(
         id=_id(f"{build.reference}@{build.digest}"), title=f"{build.name}@{build.version} for {build.target}",
-        page=f"packages/{build.path}/index.html#{build.hash}", moment=build.created or _NEVER,
+        page=f"build/index.html#{build.hash}", moment=build.created or _NEVER,
         about=" ".join([f"{build.name}@{build.version}", build.variants, build.os, build.target, *(f"%{one}" for one in build.compilers)]),
     )  # fmt: skip
 
