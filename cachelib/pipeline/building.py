@@ -122,9 +122,16 @@ def install_watched(
 
     cores = os.cpu_count() or 1
     packages = packages or max(1, min(4, cores // 2))
-    for fresh, group in itertools.groupby(only, key=lambda h: h in again) if again else [(False, only)]:
+    # What is to be built again comes alone: as a dependency of another one, Spack would fetch it.
+    for alone, group in itertools.groupby(only, key=lambda h: h if h in again else "") if again else [("", only)]:
         done = spack.install(
-            env, jobs=jobs or max(1, cores // packages), packages=packages, on_line=on_line, only=tuple(group), again=fresh, until=until
+            env,
+            jobs=jobs or max(1, cores // packages),
+            packages=packages,
+            on_line=on_line,
+            only=tuple(group),
+            again=bool(alone),
+            until=until,
         )
         if done.timed_out:
             watch.stopped = until

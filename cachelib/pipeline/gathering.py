@@ -44,6 +44,8 @@ class Taken:
     warnings: tuple[str, ...]
     #: The parts that were there, whatever was in them.
     parts: frozenset[str]
+    #: The specs whose entries are what they claim, and are in the mirror now.
+    taken: frozenset[str]
 
 
 def gather_plan(ws: Workspace, shared: Parts, made: StackPlan, lock: building.Lock, *, since: str) -> Taken:
@@ -51,7 +53,7 @@ def gather_plan(ws: Workspace, shared: Parts, made: StackPlan, lock: building.Lo
 
     The plan was made `since` (RFC 3339): what says that it was built at another time than between then and now is not believed.
     """
-    mirror, outcomes, warnings, there, count = ws.mirror(made.image), dict[str, BuildOutcome](), list[str](), set[str](), 0
+    mirror, outcomes, warnings, there, taken = ws.mirror(made.image), dict[str, BuildOutcome](), list[str](), set[str](), set[str]()
     before = {name.hash for name in mirror.names(lambda _: None)}
     ws.progress.start(f"gather {made.stack}", len(made.parts()))
     for part, allowed in made.parts().items():
@@ -67,12 +69,12 @@ def gather_plan(ws: Workspace, shared: Parts, made: StackPlan, lock: building.Lo
             record = found.records.get(h) if found else None
             outcomes[h] = record.outcome if record else Skipped(reason=gathering.fate(None))
         warnings += [f"  REFUSED  {warned.tag} of {part}: {warned.reason}" for warned in (found.refused if found else ())]
-        count += len(found.taken - before) if found else 0
+        taken |= found.taken if found else set()
         ws.progress.advance(part)
     ws.progress.finish()
     mirror.write_index()
-    result = building.BuildResult(outcomes=outcomes, nodes=lock.nodes, rejected=(), mirror=str(mirror.root), written=count)
-    return Taken(plan=made, result=result, warnings=tuple(warnings), parts=frozenset(there))
+    result = building.BuildResult(outcomes=outcomes, nodes=lock.nodes, rejected=(), mirror=str(mirror.root), written=len(taken - before))
+    return Taken(plan=made, result=result, warnings=tuple(warnings), parts=frozenset(there), taken=frozenset(taken))
 
 
 def take_part(

@@ -94,8 +94,8 @@ class _Release:
         """Publish what was built of a plan, and remember the rest."""
         taken = self._attempt(lambda: self._take(made)) if made.schedule.workers else None
         if self.ws.mirror(made.image).names():
-            outcomes = taken.result.outcomes if taken is not None else {}
-            anew = frozenset(h for h in made.rebuild if isinstance(outcomes.get(h), Built))
+            anew = made.rebuild & taken.taken if taken is not None else frozenset()
+            anew = frozenset(h for h in anew if taken is not None and isinstance(taken.result.outcomes[h], Built))
             self._step(lambda: push(self.ws, self.to, jobs=self.jobs, images=[made.image], anew=anew))
         else:
             self.reports.append(Report(lines=(f"push: nothing of stack {made.stack} was built",)))

@@ -261,12 +261,13 @@ def images(repository: LayoutRepository) -> dict[str, str]:
 def test_rebuild_builds_what_is_there(ws: pipeline.Workspace, tmp_path: Path, elsewhere: bool) -> None:
     """Not the published binary once more: a new one takes its place; and of what it needs nothing is built again."""
     packages = tmp_path / "spack_repo/clocks/packages"
-    for name, recipe in (("base", CLOCK.format(name="Base", needs="")), ("top", CLOCK.format(name="Top", needs='depends_on("base")'))):
+    below, above = CLOCK.format(name="Middle", needs='depends_on("base")'), CLOCK.format(name="Above", needs='depends_on("middle")')
+    for name, recipe in (("base", CLOCK.format(name="Base", needs="")), ("middle", below), ("above", above)):
         (packages / name).mkdir(parents=True)
         (packages / name / "package.py").write_text(recipe, encoding="utf-8")
     (packages.parent / "repo.yaml").write_text("repo:\n  namespace: clocks\n  api: v2.0\n", encoding="utf-8")
     settings = yaml.safe_load((EXAMPLES / "cache.yaml").read_text(encoding="utf-8"))
-    settings["stacks"]["examples"] |= {"repos": ["spack_repo/clocks"], "specs": ["top"]}
+    settings["stacks"]["examples"] |= {"repos": ["spack_repo/clocks"], "specs": ["above", "middle"]}
     settings["registry"] = "oci-layout:registry"
     (tmp_path / "cache.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
 
@@ -277,7 +278,7 @@ def test_rebuild_builds_what_is_there(ws: pipeline.Workspace, tmp_path: Path, el
     assert pipeline.cache(first).exit_code == 0
     registry_ = LayoutRepository(LayoutLocation(path=tmp_path / "registry/v1.1"))
     before = images(registry_)
-    assert before.keys() == {"base", "top"}
+    assert before.keys() == {"base", "middle", "above"}
     # Asked for as it is, there is nothing to do.
     pipeline.plan(first)
     (nothing,) = parse_plan(json.loads((tmp_path / "var/plan/plan.json").read_text(encoding="utf-8")))
@@ -290,14 +291,16 @@ def test_rebuild_builds_what_is_there(ws: pipeline.Workspace, tmp_path: Path, el
     report = pipeline.plan(second, rebuild=True)
     assert "to be built again" in report.text
     (made,) = parse_plan(json.loads((second.var / "plan/plan.json").read_text(encoding="utf-8")))
-    assert [item.label.partition("@")[0] for item in made.of(Action.BUILD)] == ["top"]
+    assert [item.label.partition("@")[0] for item in made.of(Action.BUILD)] == ["middle", "above"]
     worked = pipeline.work(second, 1)
-    assert "built    top" in worked.text, worked.text
+    assert "built    above" in worked.text, worked.text
+    assert "built    middle" in worked.text, "as a dependency of the other one Spack would fetch it"
     published = pipeline.publish(second)
     assert published.exit_code == 0, published.text
     after = images(registry_)
     assert after["base"] == before["base"]
-    assert after["top"] != before["top"]
+    assert after["above"] != before["above"]
+    assert after["middle"] != before["middle"]
     assert verify(registry_, jobs=4, progress=QuietProgress()).findings == ()
     # A job that is run again ends in the same.
     assert pipeline.publish(second).exit_code == 0
