@@ -4,7 +4,7 @@
 import { layout } from "./layout.js";
 import { draw, make } from "./parts.js";
 
-const ZOOM = [0.35, 0.5, 0.7, 1, 1.4, 2];
+const ZOOM = [0.35, 0.5, 0.7, 1, 1.4, 2], PADDING = 24;
 
 // `nodes` have id, label, title, kind and href, the root first; `links` are pairs of ids.
 export function graph(nodes, links) {
@@ -103,6 +103,6 @@ function zoom(picture, plan, window_) {
   return make("p", { class: "tools" },
     button("−", "Smaller", () => set(ZOOM.findLast((value) => value < scale - 0.01) ?? scale)),
     button("+", "Larger", () => set(ZOOM.find((value) => value > scale + 0.01) ?? scale)),
-    button("Whole", "The whole graph", () => set(Math.max(0.15, Math.min(1, (window_.clientWidth - 2) / plan.width, (window_.clientHeight - 2) / plan.height)))),
+    button("Whole", "The whole graph", () => set(Math.max(0.15, Math.min(1, (window_.clientWidth - PADDING) / plan.width, (window_.clientHeight - PADDING) / plan.height)))),
     make("span", { class: "muted" }, "What needs stands left of what is needed. Dashed: an external. Faint: a longer way says it too."));
 }

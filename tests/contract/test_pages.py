@@ -208,6 +208,7 @@ def test_keys_walk_the_graph(page: Page, site: str) -> None:
     page.locator("a.skip").focus()
     page.keyboard.press("Enter")
     page.wait_for_url("**#main")
+    page.wait_for_timeout(200)  # Nothing is to happen: there is nothing else to wait for.
     expect(page.locator("h1")).to_have_text(f"{NODES[there]['name']}@{NODES[there]['version']}")
 
 
@@ -285,6 +286,14 @@ def test_both_languages_say_variants_alike(page: Page, site: str) -> None:
     assert [tuple(words) for words in said] == [variant_words(line) for line in lines]
 
 
+@pytest.mark.parametrize("address", ["javascript:alert(1)", " javascript:alert(1)", "data:text/html,x", "//elsewhere", "https://a b", None])
+def test_only_addresses_of_the_web_become_links(page: Page, site: str, address: str | None) -> None:
+    page.goto(f"{site}/build/index.html")
+    ask = "async (url) => { const { outward } = await import('/assets/parts.js'); return outward(url, '<b>').outerHTML; }"
+    assert page.evaluate(ask, address) == "<span>&lt;b&gt;</span>"
+    assert page.evaluate(ask, "https://example.org/x") == '<a href="https://example.org/x" rel="nofollow noopener">&lt;b&gt;</a>'
+
+
 @pytest.mark.parametrize("shape", ["circle", "line", "wide", "unknown", "one"])
 def test_odd_graphs_are_laid_out(page: Page, site: str, shape: str) -> None:
     ids = [str(at) for at in range(1 if shape == "one" else 60)]
@@ -302,5 +311,13 @@ def test_odd_graphs_are_laid_out(page: Page, site: str, shape: str) -> None:
     )
     assert len(plan["boxes"]) == len(ids)
     assert len(plan["lines"]) == {"circle": 59, "line": 59 + 58, "wide": 59, "unknown": 0, "one": 0}[shape]
+    assert sum(line["faint"] for line in plan["lines"]) == (58 if shape == "line" else 0)
+    boxes = {box["id"]: box for box in plan["boxes"]}
+    for line in plan["lines"]:
+        numbers = [float(number) for number in re.findall(r"[\d.]+", line["path"])]
+        start, end = boxes[line["from"]], boxes[line["to"]]
+        assert numbers[:2] == pytest.approx([start["x"] + start["width"], start["y"] + 13], abs=0.1)
+        last = numbers[-1] if re.search(r"H[\d.]+$", line["path"]) else numbers[-2]
+        assert end["x"] == pytest.approx(last, abs=0.1)
     assert len({(box["x"], round(box["y"])) for box in plan["boxes"]}) == len(ids)
     assert all(box["y"] >= 0 and box["y"] + box["height"] <= plan["height"] for box in plan["boxes"])
