@@ -13,6 +13,7 @@ from cachelib.model.ports import File, Templates
 from cachelib.model.site import Contents, Package, SiteImage, page_path
 from cachelib.steps.api.files import api
 from cachelib.steps.collecting import collect
+from cachelib.steps.search import search_files
 
 __all__ = ["SiteImage", "render"]
 
@@ -25,6 +26,7 @@ def render(site: Site, images: Iterable[SiteImage], templates: Templates) -> Ite
         spack_indexes[image.name] = yield from _spack_index(image)
     for made in api(site, contents, spack_indexes):
         yield made.file
+    yield from search_files(contents)
     yield from _pages(site, contents, templates)
 
 
@@ -44,6 +46,9 @@ def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[Fil
     yield PurePosixPath("assets/site.js"), templates.asset("site/site.js")
     yield PurePosixPath("index.html"), templates.render("site/index.html", {**common, "root": "", "page": "front"})
     yield PurePosixPath("packages/index.html"), templates.render("site/packages.html", {**common, "root": "../", "page": "packages"})
+    for name in ("search.js", "search-page.js"):
+        yield PurePosixPath("assets", name), templates.asset(f"site/{name}")
+    yield PurePosixPath("search/index.html"), templates.render("site/search.html", {"site": site, "root": "../", "page": "search"})
     for package in contents.packages:
         values = {**common, "root": "../../", "page": "package", "package": package, "needs": _needs(contents, package)}
         yield PurePosixPath("packages", package.path, "index.html"), templates.render("site/package.html", values)

@@ -29,6 +29,15 @@ if (filter) {
   filter.addEventListener("input", apply);
 }
 
+// The key of the search: into its field where there is one, else to its page.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+  const field = document.getElementById("query");
+  event.preventDefault();
+  if (field) field.select();
+  else document.querySelector("a.find").click();
+});
+
 // A link to one build opens its details.
 const open = () => {
   const build = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
