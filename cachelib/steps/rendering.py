@@ -46,7 +46,7 @@ def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[Fil
     yield PurePosixPath("assets/site.js"), templates.asset("site/site.js")
     yield PurePosixPath("index.html"), templates.render("site/index.html", {**common, "root": "", "page": "front"})
     yield PurePosixPath("packages/index.html"), templates.render("site/packages.html", {**common, "root": "../", "page": "packages"})
-    for name in ("search.js", "search-page.js"):
+    for name in ("search-page.js", "search.js", "versions.js"):
         yield PurePosixPath("assets", name), templates.asset(f"site/{name}")
     yield PurePosixPath("search/index.html"), templates.render("site/search.html", {"site": site, "root": "../", "page": "search"})
     for package in contents.packages:

@@ -1,12 +1,11 @@
 // The page of the search: it loads, shows and listens. What is found is decided in search.js. Texts are put in as text, never as markup.
 import {
-  FACETS, FORMAT, addCatalog, addColumns, answer, parseQuery, pathOf, readNames, readState, specOf, valuesOf, writeState,
+  FACETS, FORMAT, VALUES_SHOWN, addCatalog, addColumns, answer, parseQuery, pathOf, readNames, readState, specOf, valuesOf, writeState,
 } from "./search.js";
 
 const COLUMNS = ["kinds", "versions", "variants"];
 const STEP = 50;
 const FEW = 6;
-const MOST = 60;
 const LABELS = { stack: "Stack", target: "Target", os: "Operating system", compiler: "Compiler", version: "Version", variant: "Variant", image: "Image" };
 
 const box = document.getElementById("search");
@@ -122,11 +121,11 @@ function showFacets(counted) {
   if (focused) document.getElementById(focused)?.focus();
 }
 
-function facet(key, values) {
+function facet(key, { total, values }) {
   const wanted = state.chosen[key];
   // What leaves no choice is no facet.
   if (!wanted.length && data.columns[key].values.length < 2) return [];
-  const most = wide.has(key) ? MOST : FEW;
+  const most = wide.has(key) ? VALUES_SHOWN : FEW;
   const lines = values.filter(({ value }, at) => at < most || wanted.includes(value)).map(({ value, count: number }) => {
     const tick = element("input", { type: "checkbox", id: `facet-${key}-${data.columns[key].values.indexOf(value)}` });
     tick.checked = wanted.includes(value);
@@ -136,9 +135,9 @@ function facet(key, values) {
   if (!lines.length) return [];
   const made = element("details", { class: "facet", open: open.has(key) || wanted.length > 0 }, element("summary", { id: `facet-${key}` }, LABELS[key]), ...lines);
   made.addEventListener("toggle", () => (made.open ? open.add(key) : open.delete(key)));
-  if (values.length > FEW) {
+  if (total > FEW) {
     const button = element("button", { type: "button", id: `facet-${key}-more`, "aria-expanded": String(wide.has(key)) });
-    button.textContent = wide.has(key) ? "Fewer" : `${count.format(Math.min(values.length, MOST) - FEW)} more`;
+    button.textContent = wide.has(key) ? "Fewer" : `${count.format(Math.min(total, VALUES_SHOWN) - FEW)} more`;
     button.addEventListener("click", () => {
       if (!wide.delete(key)) wide.add(key);
       show();

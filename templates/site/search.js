@@ -1,4 +1,5 @@
 // What the search decides, apart from the page: it reads columns, understands a query, ranks, and counts. search-page.js shows it.
+import { plain, ranges } from "./versions.js";
 
 export const FORMAT = 1;
 /** The facets in the order in which they are shown. */
@@ -7,7 +8,9 @@ export const FACETS = ["stack", "target", "os", "compiler", "version", "variant"
 const ALL_OF = new Set(["variant"]);
 /** So many builds of a package are shown below it. */
 export const BUILDS_SHOWN = 3;
-export const [EXACT, PREFIX, WORD, INSIDE, DESCRIPTION, NOTHING] = [0, 1, 2, 3, 4, 5];
+/** So many values of a facet are shown at most. */
+export const VALUES_SHOWN = 60;
+const [EXACT, PREFIX, WORD, INSIDE, DESCRIPTION, NOTHING] = [0, 1, 2, 3, 4, 5];
 
 /** The numbers of a column: a character each (cachelib/steps/search.py, `letter`). */
 export function numbers(text) {
@@ -36,7 +39,7 @@ export function recent(text) {
 
 /** A column: what values there are, which of them come together (where none do, each is a set), and each build's number of a set. */
 export function readColumn(raw, builds = recent(raw.builds)) {
-  return { values: raw.values, sets: raw.sets ? raw.sets.map(numbers) : raw.values.map((_, at) => [at]), builds };
+  return { values: raw.values, sets: raw.sets ? raw.sets.map(numbers) : raw.values.map((_, at) => [at]), builds, plain: !raw.sets };
 }
 
 /** What is looked through: names at first; `addCatalog` and `addColumns` bring the rest. */
@@ -122,76 +125,6 @@ export function asksBuilds(query) {
   return [query.versions, query.compilers, query.values, query.variants].some((list) => list.length > 0);
 }
 
-// Versions as Spack orders them: cachelib/model/version.py, of which this is a translation.
-const BRANCHES = ["stable", "nightly", "trunk", "head", "master", "main", "develop"];
-const PRERELEASES = ["alpha", "beta", "rc"];
-const FINAL = [3];
-const MAXIMUM = { parts: [[2, BRANCHES.length]], before: FINAL };
-const GIT = /^(?:git\.[\w./-]+|[0-9A-Fa-f]{40})=(.+)$/;
-
-function versionKey(text) {
-  const git = GIT.exec(text);
-  let parts = (git ? git[1] : text).match(/[0-9]+|[A-Za-z]+/g) ?? [];
-  let before = FINAL;
-  const [late, last] = [PRERELEASES.indexOf(parts.at(-2)), PRERELEASES.indexOf(parts.at(-1))];
-  if (parts.length >= 3 && late >= 0 && /^\d/.test(parts.at(-1))) {
-    before = [late, Number(parts.at(-1))];
-    parts = parts.slice(0, -2);
-  } else if (parts.length >= 2 && last >= 0) {
-    before = [last];
-    parts = parts.slice(0, -1);
-  }
-  return { parts: parts.map(segment), before };
-}
-
-function segment(part) {
-  if (/^\d/.test(part)) return [1, Number(part)];
-  return BRANCHES.includes(part) ? [2, BRANCHES.indexOf(part)] : [0, part];
-}
-
-function compareLists(one, other, compare) {
-  for (let at = 0; at < Math.min(one.length, other.length); at++) {
-    const found = compare(one[at], other[at]);
-    if (found) return found;
-  }
-  return one.length - other.length;
-}
-
-const plain = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
-
-function compareKeys(one, other) {
-  const found = compareLists(one.parts, other.parts, (a, b) => plain(a[0], b[0]) || plain(a[1], b[1]));
-  return found || compareLists(one.before, other.before, plain);
-}
-
-/** What comes after a version and all that begins with it. */
-function after({ parts, before }) {
-  if (before !== FINAL) return { parts, before: [before[0], before.length > 1 ? before[1] + 1 : 0] };
-  if (!parts.length) return { parts: [[0, "A"]], before: FINAL };
-  const [kind, last] = parts.at(-1);
-  return { parts: [...parts.slice(0, -1), [kind, typeof last === "number" ? last + 1 : afterText(last)]], before: FINAL };
-}
-
-function afterText(text) {
-  if (text.endsWith("z")) return `${text}A`;
-  const next = text.endsWith("Z") ? "a" : String.fromCharCode(text.charCodeAt(text.length - 1) + 1);
-  const following = text.slice(0, -1) + next;
-  return BRANCHES.includes(following) ? afterText(following) : following;
-}
-
-/** Whether a version is one that Spack means by `wanted`: `1.2` (and 1.2.x), `=1.2` (alone), `1.2:1.4`, `1.2:`, `:1.4`. */
-export function inRange(version, wanted) {
-  if (GIT.test(wanted)) return version === wanted;
-  const key = versionKey(version);
-  if (wanted.startsWith("=")) return compareKeys(key, versionKey(wanted.slice(1))) === 0;
-  const colon = wanted.indexOf(":");
-  const low = colon < 0 ? wanted : wanted.slice(0, colon);
-  const high = colon < 0 ? wanted : wanted.slice(colon + 1);
-  return (!low || compareKeys(versionKey(low), key) <= 0) && compareKeys(key, after(high ? versionKey(high) : MAXIMUM)) < 0;
-}
-
-const inRanges = (version, wanted) => wanted.split(",").some((one) => inRange(version, one));
-
 /** How well a name fits words: the whole name, its beginning, the beginning of a word in it, something in it; then the description. */
 export function rank(name, description, words) {
   if (!words.length) return PREFIX;
@@ -224,6 +157,7 @@ export function findPackages(data, words) {
 /** Which sets of a column hold a value that fits: a byte a set. */
 function mask(column, fits) {
   const values = Uint8Array.from(column.values, (value) => (fits(value) ? 1 : 0));
+  if (column.plain) return values;
   return Uint8Array.from(column.sets, (set) => (set.some((value) => values[value]) ? 1 : 0));
 }
 
@@ -245,14 +179,15 @@ function maskVariant(column, typed) {
 function masks(columns, query, chosen) {
   const every = [];
   const add = (key, found) => every.push([columns[key].builds, found]);
-  for (const version of query.versions) add("version", mask(columns.version, (value) => inRanges(value, version)));
+  for (const version of query.versions) add("version", mask(columns.version, ranges(version)));
   for (const [key, value] of query.values) add(key, maskTyped(columns[key], value));
   for (const variant of query.variants) add("variant", maskVariant(columns.variant, variant));
   for (const { name, version } of query.compilers) {
     const named = (value) => value.split("@")[0].toLowerCase();
     const whole = columns.compiler.values.some((value) => named(value) === name);
     const fits = (value) => (whole ? named(value) === name : named(value).startsWith(name));
-    add("compiler", mask(columns.compiler, (value) => fits(value) && (!version || inRanges(value.slice(value.indexOf("@") + 1), version))));
+    const inside = version ? ranges(version) : () => true;
+    add("compiler", mask(columns.compiler, (value) => fits(value) && inside(value.slice(value.indexOf("@") + 1))));
   }
   const any = FACETS.map(() => null);
   FACETS.forEach((key, at) => {
@@ -277,6 +212,8 @@ export function answer(data, query, chosen) {
   const columns = FACETS.map((key) => data.columns[key]);
   const codes = columns.map((column) => column.builds);
   const tallies = columns.map((column) => new Uint32Array(column.sets.length));
+  // Facets whose builds have the same numbers are counted once.
+  const shared = [...new Set(codes)].map((numbered) => [numbered, new Uint32Array(columns[codes.indexOf(numbered)].sets.length)]);
   const asked = any.flatMap((one, at) => (one ? [at] : []));
   const packages = [];
   let builds = 0;
@@ -295,24 +232,31 @@ export function answer(data, query, chosen) {
         tallies[failed][codes[failed][build]]++;
         continue;
       }
-      for (let facet = 0; facet < codes.length; facet++) tallies[facet][codes[facet][build]]++;
+      for (let at = 0; at < shared.length; at++) shared[at][1][shared[at][0][build]]++;
       count++;
       if (shown.length < BUILDS_SHOWN) shown.push(build);
     }
     if (count) packages.push({ at, count, builds: narrowed ? shown : [] });
     builds += count;
   }
+  tallies.forEach((tally, at) => {
+    const [, counts] = shared.find(([numbered]) => numbered === codes[at]);
+    counts.forEach((count, code) => { tally[code] += count; });
+  });
   const facets = Object.fromEntries(FACETS.map((key, at) => [key, counted(columns[at], tallies[at], chosen[key] ?? [])]));
   return { packages, builds, facets, narrowed, pending: false };
 }
 
-/** Values with their counts, the largest first; what is chosen is there even where nothing is left of it. */
+/** How many values there are, and those with the largest counts; what is chosen is there even where nothing is left of it. */
 function counted(column, tally, wanted) {
   const counts = new Uint32Array(column.values.length);
   column.sets.forEach((set, code) => { if (tally[code]) for (const value of set) counts[value] += tally[code]; });
-  const found = [];
-  counts.forEach((count, at) => { if (column.values[at] && (count || wanted.includes(column.values[at]))) found.push({ value: column.values[at], count }); });
-  return found.sort((one, other) => other.count - one.count || plain(one.value, other.value));
+  const left = [];
+  for (let at = 0; at < counts.length; at++) if (counts[at] && column.values[at]) left.push(at);
+  const most = left.sort((one, other) => counts[other] - counts[one]).slice(0, VALUES_SHOWN);
+  const chosen = wanted.map((value) => column.values.indexOf(value)).filter((at) => at >= 0 && !most.includes(at));
+  const values = [...most, ...chosen].map((at) => ({ value: column.values[at], count: counts[at] }));
+  return { total: left.length, values: values.sort((one, other) => other.count - one.count || plain(one.value, other.value)) };
 }
 
 /** All values of a build in a column. */

@@ -292,6 +292,6 @@ VERSIONS = (
 def test_versions_are_those_that_spack_means(page: Page, site: str) -> None:
     wanted = [*VERSIONS, "=1.2", "=1.3", ":1.2", "1.2:", "1.2:1.3", ":", "1.3-rc1:1.3", "2.0a:2.0z", "main:", ":develop"]
     page.goto(f"{site}/index.html")
-    script = "async ([versions, wanted]) => { const s = await import('/assets/search.js'); return versions.map((v) => wanted.map((w) => s.inRange(v, w))); }"
+    script = "async ([versions, wanted]) => { const s = await import('/assets/versions.js'); return versions.map((v) => wanted.map((w) => s.range(w)(v))); }"
     found = page.evaluate(script, [list(VERSIONS), wanted])
     assert found == [[in_range(version, one) for one in wanted] for version in VERSIONS]
