@@ -266,6 +266,11 @@ def test_the_page_reads_what_was_written(page: Page, tmp_path: Path) -> None:
     with served(tmp_path / "site", search_site(contents)) as url:
         page.goto(f"{url}/search/index.html")
         read = page.evaluate(script)
+        fitting = sum(build.compilers[0].startswith("gcc@13") and build.target == "x86_64_v3" for build in builds)
+        page.locator("#query").fill("%gcc@13 target=x86_64_v3")
+        expect(page.locator("#status")).to_have_text(re.compile(rf".* packages, {fitting} builds"))
+        page.locator("#query").fill("%gc@13:13.3 target=x86_64_v3")
+        expect(page.locator("#status")).to_have_text(re.compile(rf".* packages, {fitting} builds"))
     assert read == [
         f"@{build.version} {build.variants} %{build.compilers[0]} target={build.target} os={build.os}" for build in builds
     ]  # fmt: skip
