@@ -20,11 +20,12 @@ from cachelib.steps.pages.charts import charts, coverage_rows
 from cachelib.steps.pages.failing import failing
 from cachelib.steps.pages.news import feeds, newest, sitemap
 from cachelib.steps.pages.using import front_images, mirror_files
+from cachelib.steps.search import search_files
 
 __all__ = ["SiteImage", "render"]
 
-#: The scripts of the pages of packages and builds.
-SCRIPTS = ("api.js", "parts.js", "package.js", "layout.js", "drawing.js", "build.js")
+#: The scripts of the pages of packages and builds, and of the search.
+SCRIPTS = ("api.js", "parts.js", "package.js", "layout.js", "drawing.js", "build.js", "search-page.js", "search.js", "versions.js")
 
 
 def render(site: Site, images: Iterable[SiteImage], templates: Templates) -> Iterator[File]:
@@ -35,6 +36,7 @@ def render(site: Site, images: Iterable[SiteImage], templates: Templates) -> Ite
         spack_indexes[image.name] = yield from _spack_index(image)
     for made in api(site, contents, spack_indexes):
         yield made.file
+    yield from search_files(contents)
     yield from _pages(site, contents, templates)
 
 
@@ -64,6 +66,7 @@ def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[Fil
     yield page("", "index.html", images=front_images(contents), recent=recent[:12], failing=len(failures))
     yield page("packages/", "packages.html")
     yield page("build/", "build.html")
+    yield page("search/", "search.html")
     for shown in package_pages(contents, package_dependents(contents)):
         package = shown.package
         yield page(f"packages/{package.path}/", "package.html", shown=shown, package=package, newest=shown.newest)

@@ -67,3 +67,12 @@ if (filter) {
 // The end of a log is what one looks for.
 const log = document.querySelector("pre[aria-labelledby=log]");
 if (log) log.scrollTop = log.scrollHeight;
+
+// The key of the search: into its field where there is one, else to its page.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+  const field = document.getElementById("query");
+  event.preventDefault();
+  if (field) field.select();
+  else document.querySelector("a.find").click();
+});

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cachelib.model.errors import InstallError
 from cachelib.tools.files import write_atomically
-from tests.bench import local, page, real, site
+from tests.bench import local, page, real, search, site
 from tests.bench.clock import PROJECT, Table
 from tests.support.certificates import make_certificates
 
@@ -26,7 +26,9 @@ def main() -> None:
         prog="nox -s bench --", description="Measure this cache against Spack's own push, and against the wire."
     )
     parser.add_argument("--quick", action="store_true", help="smaller sizes and one round: minutes instead of half an hour")
-    parser.add_argument("--only", nargs="+", choices=("spack", "wire", "pacing", "growth", "memory", "site"), help="leave the others out")
+    parser.add_argument(
+        "--only", nargs="+", choices=("spack", "wire", "pacing", "growth", "memory", "site", "search"), help="leave the others out"
+    )
     parser.add_argument("--docs", action="store_true", help="write docs/explanation/performance.md from the results")
     asked = parser.parse_args()
     if shutil.which("docker-registry") is None:
@@ -45,6 +47,7 @@ def main() -> None:
             ),
             "memory": lambda: local.memory(table, folder / "memory", entries=1000 if asked.quick else 10000),
             "site": lambda: site.rendering(table, folder / "site", sizes=(1000, 10000) if asked.quick else (1000, 10000, 100000)),
+            "search": lambda: search.searching(table, folder / "search", size=100000),
         }
         for step in asked.only or steps:
             (folder / step).mkdir(exist_ok=True)

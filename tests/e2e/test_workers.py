@@ -157,7 +157,7 @@ class Endless(Package):
     depends_on("quick")
 
     def install(self, spec, prefix):
-        print("going round")
+        print("going round", flush=True)
         Executable("sh")("-c", "trap '' INT TERM; while :; do sleep 1; done")
 """
 QUICK = """
@@ -227,7 +227,7 @@ import sys
 from cachelib import pipeline
 folder, shared = sys.argv[1:]
 ws = pipeline.open_workspace(f"{folder}/cache.yaml", var=f"{folder}/var", shared=shared)
-report = pipeline.work(ws, 1, minutes=0.75)
+report = pipeline.work(ws, 1, minutes=1.5)
 print(report.text)
 """
 

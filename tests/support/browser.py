@@ -10,7 +10,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
-from cachelib.tools.site import serving
+from cachelib.model.ports import Files
+from cachelib.tools.site import serving, write_site
 from tests.conftest import need
 
 #: It runs as root in containers, and asks nobody outside for anything.
@@ -60,3 +61,11 @@ def served(folder: Path) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextlib.contextmanager
+def shown(folder: Path, files: Files) -> Iterator[str]:
+    """The address of a site that these files make."""
+    write_site(folder, files)
+    with served(folder) as url:
+        yield url
