@@ -10,9 +10,11 @@ Imports nothing of this library, and of Spack only what 1.0, 1.1 and develop sha
 """
 
 import difflib
+import glob
 import json
 import os
 import re
+import shutil
 import sys
 
 
@@ -151,7 +153,7 @@ def describe_spec(spec):
         described["times"] = read_json(os.path.join(package.times_log_path))
         described["environment"] = environment(spec)
     else:
-        described["log"] = package.log_path if os.path.exists(package.log_path) else ""
+        described["log"] = log_of(package)
         described["errors"] = errors_in(described["log"])
         described["phase"] = last_phase(described["log"])
     return described
@@ -182,6 +184,18 @@ def environment(spec):
         for change in changes.env_modifications
         if type(change).__name__ in ops
     ]
+
+
+def log_of(package):
+    """The log of a build; put together from those of its phases, as Spack does at the end, where it was ended before."""
+    log = package.log_path
+    phases = sorted(glob.glob(os.path.join(glob.escape(package.stage.path), "spack-build-[0-9][0-9]-*-out.txt")))
+    if not os.path.exists(log) and phases:
+        with open(log, "wb") as whole:
+            for phase in phases:
+                with open(phase, "rb") as part:
+                    shutil.copyfileobj(part, whole)
+    return log if os.path.exists(log) else ""
 
 
 def errors_in(log):
