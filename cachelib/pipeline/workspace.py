@@ -132,9 +132,11 @@ def open_workspace(config: str = "", var: str = "", shared: str = "", *, setting
     """Read cache.yaml, or what CACHE_CONFIG names (or take the settings given in its place), and look around; raise ConfigError.
 
     CACHE_SHARED names a folder that keeps Spack's checkouts and caches for all workspaces, as on a runner of one's own. A pull request
-    has no part in it: what anybody may have written must not lie where the next run takes its Spack from.
+    has no part in it: what anybody may have written must not lie where the next run takes its Spack from. On GitHub's own runners nothing
+    lies any longer than its job.
     """
-    anybodys = os.environ.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
+    kept = os.environ.get("RUNNER_ENVIRONMENT") != "github-hosted"
+    anybodys = kept and os.environ.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
     shared = shared or ("" if anybodys else os.environ.get("CACHE_SHARED", ""))
     path = Path(config or os.environ.get("CACHE_CONFIG") or "cache.yaml").resolve()
     place = Path(var).resolve() if var else path.parent / "var"

@@ -273,9 +273,12 @@ def test_the_answer_says_that_another_run_goes_on(hub: Hub) -> None:
 
 def test_a_pull_request_has_no_part_in_what_runs_share(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CACHE_SHARED", str(hub.folder / "kept"))
+    monkeypatch.delenv("RUNNER_ENVIRONMENT", raising=False)
     for event, shared in (("push", "kept"), ("pull_request", "var"), ("pull_request_target", "var")):
         monkeypatch.setenv("GITHUB_EVENT_NAME", event)
         assert pipeline.open_workspace(str(hub.folder / "cache.yaml")).shared == hub.folder / shared
+    monkeypatch.setenv("RUNNER_ENVIRONMENT", "github-hosted")
+    assert pipeline.open_workspace(str(hub.folder / "cache.yaml")).shared == hub.folder / "kept", "there it is gone with the job"
 
 
 def test_without_a_plan_the_answer_says_so(hub: Hub) -> None:
