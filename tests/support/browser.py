@@ -15,7 +15,7 @@ from cachelib.tools.site import serving, write_site
 from tests.conftest import need
 
 #: It runs as root in containers, and asks nobody outside for anything.
-_FLAGS = (
+FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
     """Chromium as the system has it; a skip where there is none."""
     path = need("chromium")
     with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=path, args=list(_FLAGS))
+        started = play.chromium.launch(executable_path=path, args=list(FLAGS))
         try:
             yield started
         finally:
