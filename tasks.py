@@ -369,6 +369,26 @@ def log(_: Context, hash: str, config: str = "", to: str = "", image: str = "") 
 
 
 @task(
+    iterable=["spec"],
+    help={
+        "spec": "concretize this as the stack does, and tell of it; may be repeated (default: what the stacks want)",
+        "config": CONFIG,
+        "stack": "stack of cache.yaml (default: all; of a lock file or a spec its first)",
+        "lock": "tell of this spack.lock, or of that of the environment in this folder; takes no Spack",
+        "spack": SPACK,
+        "to": TO,
+        "json": JSON,
+    },
+)
+@reporting
+def weather(
+    _: Context, spec: list[str], config: str = "", stack: str = "", lock: str = "", spack: str = "", to: str = "", json: str = ""
+) -> Report:
+    """Tell how much of what is wanted is in the cache: what there is to fetch, what it saves, what is missing and why."""
+    return pipeline.weather(pipeline.open_workspace(config), spec, stack, lock, spack, to)
+
+
+@task(
     iterable=["keep"],
     help={
         "keep": "a spack.lock, or a file of DAG hashes, whose specs are kept too; may be repeated",

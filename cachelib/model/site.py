@@ -9,13 +9,14 @@ from cachelib.model.catalog import Catalog
 from cachelib.model.digest import Digest
 from cachelib.model.failure import Failure
 from cachelib.model.graph import Graph
+from cachelib.model.wanted import Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteImage:
     """One image of the cache: its name, where Spack finds it, what it holds, and what failed on the way into it.
 
-    `logs` are the ends of the logs of failures, by DAG hash, as readable text.
+    `logs` are the ends of the logs of failures, by DAG hash, as readable text; `wanted` is what the stacks want that fill it.
     """
 
     name: str
@@ -24,6 +25,7 @@ class SiteImage:
     catalog: Catalog
     failures: Mapping[str, Failure] = field(default_factory=dict)
     logs: Mapping[str, str] = field(default_factory=dict)
+    wanted: tuple[Wanted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

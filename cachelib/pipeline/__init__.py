@@ -12,6 +12,7 @@ from cachelib.tools.process import prepare_process
 if TYPE_CHECKING:
     from cachelib.pipeline.building import build
     from cachelib.pipeline.doctoring import doctor
+    from cachelib.pipeline.forecasting import weather
     from cachelib.pipeline.gathering import gather
     from cachelib.pipeline.installing import install
     from cachelib.pipeline.planning import plan, plan_runners
@@ -59,6 +60,7 @@ __all__ = [
     "serve",
     "setup",
     "verify",
+    "weather",
     "work",
     "write_report",
 ]  # fmt: skip
@@ -68,7 +70,7 @@ _MODULES = {
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
     "log": "reproducing", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
     "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "site",
-    "setup": "setting_up", "verify": "verifying", "work": "working",
+    "setup": "setting_up", "verify": "verifying", "weather": "forecasting", "work": "working",
 }  # fmt: skip
 
 

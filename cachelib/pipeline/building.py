@@ -18,6 +18,7 @@ from cachelib.model.inputs import parse_inputs
 from cachelib.model.oci import Location, RegistryLocation
 from cachelib.model.outcome import BuildOutcome, Failed, Rejected, Reused
 from cachelib.model.record import Origin
+from cachelib.model.wanted import Wanted
 from cachelib.pipeline.concretize import concretize
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.workspace import Workspace, now
@@ -25,6 +26,7 @@ from cachelib.steps import build_reports, building, gathering, reports
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reports import Report
 from cachelib.steps.targets import choose_target
+from cachelib.steps.weather import wanted_of
 from cachelib.tools import actions, git
 from cachelib.tools.files import read_end
 from cachelib.tools.mirror import DiskMirror
@@ -82,6 +84,8 @@ def run_build(
     outcomes = building.classify(lock, described, watch, before, mirrored)
     # First what happened is written down, then the mirror: whatever fails from here on, nothing that is known is lost.
     _write_records(ws, ready, lock, outcomes, described)
+    if not specs:  # these are the stack's own requests
+        mirror.write_wanted(_wanted(ready, lock, described))
     written, trouble = 0, ""
     try:
         written = _write_mirror(ws, ready, lock, described)
@@ -159,6 +163,13 @@ def _write_records(
         # A record tells how its entry came to be; that it was reused later is no news about it.
         if not isinstance(outcome, Reused) or mirror.record(h) is None:
             mirror.write_record(building.make_record(lock.nodes[h], outcome, described.get(h, {}), origin), log)
+
+
+def _wanted(ready: Ready, lock: building.Lock, described: Mapping[str, Mapping[str, Any]]) -> Wanted:
+    """What the stack wants on this machine, as the weather tells of it."""
+    here = next((f"{node.platform} {node.os}" for node in lock.buildable()), "")
+    refused = {one.request: one.reason for one in ready.rejected}
+    return wanted_of(ready.name, here, lock, restricted=building.restricted(described), refused=refused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,9 +52,7 @@ def concretized(ws: Workspace, repository: Repository, specs: Sequence[str], sta
     ready = prepare(ws, specs, name, spack_root)
     files = {file: (ready.env / file).read_bytes() for file in _FILES} if ready.lock is not None else {}
     if ready.lock is not None:
-        facts = ready.spack.describe(ready.env)
-        held = sorted(h for h, fact in facts.items() if not fact.get("package", {}).get("redistributable", True))
-        files[RESTRICTED] = json.dumps(held).encode()
+        files[RESTRICTED] = json.dumps(sorted(building.restricted(ready.spack.describe(ready.env)))).encode()
     # What was refused is told anew each time, so that is not remembered.
     news = bool(key and files and not ready.rejected)
     return Concretized(

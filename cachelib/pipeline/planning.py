@@ -12,13 +12,15 @@ from typing import Any
 from cachelib.model.catalog import Catalog
 from cachelib.model.errors import CacheError
 from cachelib.model.inputs import RunInputs, check_inputs, parse_inputs
+from cachelib.model.oci import compact_json, parse_json
 from cachelib.model.plan import PLAN_VERSION, Action, StackPlan
 from cachelib.model.ports import Repository
 from cachelib.model.schedule import Costs, Limits
 from cachelib.model.spec import Node
+from cachelib.model.wanted import parse_wanted
 from cachelib.pipeline.locks import Concretized, concretized
 from cachelib.pipeline.picking import pick_packages
-from cachelib.pipeline.plans import plan_folder, write_plan
+from cachelib.pipeline.plans import WANTED_FILE, plan_folder, write_plan
 from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps import artifacts, build_reports, building, plan_reports, planning, remembering, reports
 from cachelib.steps.changes import newest_builds
@@ -26,6 +28,7 @@ from cachelib.steps.reports import Report
 from cachelib.steps.runners import plan_jobs, runner_here, runners
 from cachelib.steps.tags import whole_tags
 from cachelib.steps.targets import choose_target
+from cachelib.steps.weather import wanted_of
 from cachelib.tools import actions
 
 #: Numbers of runners that are simulated where none is asked for: of a free account, of a Team's, of an Enterprise's.
@@ -93,6 +96,8 @@ def plan(
         plans.append(made)
         if made.of(Action.BUILD) or ready.news:
             files |= {f"{made.key}/{name}": data for name, data in ready.files.items()}
+        if not asked.specs and not asked.random:  # these are the stack's own requests
+            files |= _wanted_file(repository, made, ready, ready.lock)
         if ready.news and not asked.random:  # picks don't come again, and would drive out what does
             keys[made.key] = ready.key
     if simulate:
@@ -160,6 +165,15 @@ def _plan(planner: _Planner, repository: Repository, ready: Concretized, lock: b
         restricted=ready.restricted, builds=builds, rebuild=rebuild,
         seconds=planning.known_seconds(catalog), limits=Limits(workers=asked.workers or stack.workers), costs=planner.costs,
     )  # fmt: skip
+
+
+def _wanted_file(repository: Repository, made: StackPlan, ready: Concretized, lock: building.Lock) -> dict[str, bytes]:
+    """What a stack wants, as a file of its plan, where the registry doesn't know that yet."""
+    refused = {one.request: one.reason for one in ready.rejected}
+    wanted = wanted_of(made.stack, made.runner, lock, restricted=ready.restricted, refused=refused)
+    data = compact_json(wanted.json())
+    known = remembering.known_wanted(repository, made.stack, made.runner)
+    return {} if parse_wanted(parse_json(data, "it")) in known else {f"{made.key}/{WANTED_FILE}": data}
 
 
 def _failing(repository: Repository) -> dict[str, str]:

@@ -18,6 +18,8 @@ from cachelib.tools.github_run import GitHubRun
 from cachelib.tools.parts import PartFolder
 from cachelib.tools.unzip import unpack
 
+#: The file of a plan, beside its concretization, that says what its stack wants: where the registry doesn't know it yet.
+WANTED_FILE = "wanted.json"
 #: What the artifact of a plan may hold at most: files, bytes.
 _FILES, _BYTES = 1000, 2 * 10**9
 #: Bytes of a plan, or of one of its files: a concretization of 100,000 specs fits.

@@ -11,7 +11,7 @@ from cachelib.model.image import BaseImage
 from cachelib.model.oci import Location, parse_image
 from cachelib.model.ports import Repository
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
-from cachelib.steps import bases, indexing, pushing, registry_reports, reports, staleness
+from cachelib.steps import bases, indexing, pushing, registry_reports, remembering, reports, staleness
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
 
@@ -74,6 +74,7 @@ def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set
         if stale:
             # Once more: an index run in the middle of it read what was about to go.
             staleness.mark_stale(repository, stale, jobs=jobs)
+    remembering.remember_wanted(repository, mirror.wanted())
     labels = {item.entry.hash: item.entry.label for item in plan.items}
     return reports.join([*told, registry_reports.push_report(outcomes, labels, repository.name)])
 

@@ -12,13 +12,16 @@ from typing import TypeVar
 
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError
+from cachelib.model.oci import parse_json
 from cachelib.model.outcome import Built, Failed, Skipped
 from cachelib.model.plan import Action, StackPlan
 from cachelib.model.record import Origin
 from cachelib.model.spec import Node
+from cachelib.model.wanted import parse_wanted
 from cachelib.pipeline.gathering import Taken, gather_plan
 from cachelib.pipeline.planning import read_inputs
 from cachelib.pipeline.plans import (
+    WANTED_FILE,
     fetch_plan,
     parts_folder,
     plan_folder,
@@ -102,7 +105,7 @@ class _Release:
         if taken is not None:
             self.unfinished |= _unfinished(taken)
             self._step(lambda: _remember_failures(self.ws, self.to, taken))
-        self._step(lambda: _remember_lock(self.ws, self.to, self.folder, made, self.digest))
+        self._step(lambda: _remember_requests(self.ws, self.to, self.folder, made, self.digest))
 
     def _take(self, made: StackPlan) -> Taken:
         taken = gather_plan(
@@ -168,15 +171,19 @@ def _remember_failures(ws: Workspace, to: str, one: Taken) -> Report:
     return Report(lines=tuple(failure_reports.lines(here)))
 
 
-def _remember_lock(ws: Workspace, to: str, folder: Path, made: StackPlan, digest: str) -> Report:
-    key = remembered_keys(folder, digest).get(made.key)
-    if not key:
-        return Report(lines=())
+def _remember_requests(ws: Workspace, to: str, folder: Path, made: StackPlan, digest: str) -> Report:
+    """Remember the concretization of a stack, and what it wants, where the plan says that either is new."""
     prefix = f"{made.key}/"
     files = {name.removeprefix(prefix): data for name, data in verified_files(folder, digest).items() if name.startswith(prefix)}
     repository = ws.repository(ws.location(to).child(made.image))
-    remembering.remember_locks(repository, {key: files})
-    return Report(lines=(f"the concretization of stack {made.stack} is remembered in {repository.name}",))
+    lines = []
+    wanted = files.pop(WANTED_FILE, None)
+    if wanted is not None and remembering.remember_wanted(repository, [parse_wanted(parse_json(wanted, "what the stack wants"))]):
+        lines.append(f"what stack {made.stack} wants is remembered in {repository.name}")
+    if key := remembered_keys(folder, digest).get(made.key):
+        remembering.remember_locks(repository, {key: files})
+        lines.append(f"the concretization of stack {made.stack} is remembered in {repository.name}")
+    return Report(lines=tuple(lines))
 
 
 def _spec(nodes: Mapping[str, Node], h: str) -> bytes:

@@ -10,7 +10,16 @@ from typing import Any
 from cachelib.model.errors import CacheError, UsageError
 from cachelib.model.plan import PLAN_VERSION, Action, StackPlan
 from cachelib.pipeline.planning import read_inputs
-from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plans, remembered_keys, verified_files, write_plan
+from cachelib.pipeline.plans import (
+    WANTED_FILE,
+    fetch_plan,
+    parts_folder,
+    plan_folder,
+    read_plans,
+    remembered_keys,
+    verified_files,
+    write_plan,
+)
 from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
@@ -65,7 +74,7 @@ def schedule(ws: Workspace) -> Report:
     digest = write_plan(plan_folder(ws, ""), {"plan": PLAN_VERSION, "created": now(), "remember": remember, "left": left}, kept, files)
     # A pull request is built, and publishes nothing: whoever wrote it.
     allowed = asked.publish and not ws.env.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
-    publish = allowed and bool(jobs or remember)
+    publish = allowed and bool(jobs or remember or any(PurePosixPath(name).name == WANTED_FILE for name in files))
     said = {"jobs": str(len(jobs)), "digest": digest, "folder": str(plan_folder(ws, ""))}
     said |= {"publish": str(publish).lower(), "site": str(publish and asked.site and _on_default_branch(ws)).lower()}
     actions.set_outputs(ws.env, actions.matrix(jobs) | said)

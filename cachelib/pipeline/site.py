@@ -11,6 +11,8 @@ from cachelib.model.failure import Failure
 from cachelib.model.oci import CATALOG_TAG, Location, RegistryLocation
 from cachelib.model.ports import Repository
 from cachelib.model.site import SiteImage
+from cachelib.model.wanted import Wanted
+from cachelib.pipeline.forecasting import stack_wants
 from cachelib.pipeline.workspace import PROJECT, Workspace
 from cachelib.steps import artifacts, remembering, rendering
 from cachelib.steps.pages.failing import readable
@@ -35,7 +37,7 @@ def render(ws: Workspace, to: str = "", out: str = "") -> Report:
         images.append(
             SiteImage(
                 name=image, mirror_url=_mirror_url(ws, image, location), reference=repository.name, catalog=catalog, failures=failures,
-                logs=_logs(repository, failures),
+                logs=_logs(repository, failures), wanted=_wanted(ws, repository, image),
             )
         )  # fmt: skip
     if not any(indexed):
@@ -70,6 +72,12 @@ def _logs(repository: Repository, failures: Mapping[str, Failure]) -> dict[str, 
             with contextlib.suppress(CacheError):
                 found[h] = readable(remembering.failure_blob(repository, failure.log)[-_END:])
     return found
+
+
+def _wanted(ws: Workspace, repository: Repository, image: str) -> tuple[Wanted, ...]:
+    """What the stacks want that fill an image; a stack that is no more wants nothing."""
+    names = [name for name, stack in ws.settings.stacks.items() if stack.image_name == image]
+    return tuple(one for name in names for one in stack_wants(ws, repository, name))
 
 
 def _mirror_url(ws: Workspace, image: str, location: Location) -> str:

@@ -258,16 +258,15 @@ def rejection(request: str, reason: str) -> Rejected:
     return Rejected(request=request, reason=text, hint=hint)
 
 
+def restricted(described: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """What may not be given away, by its recipe."""
+    return frozenset(h for h, facts in described.items() if not facts.get("package", {}).get("redistributable", True))
+
+
 def to_mirror(lock: Lock, described: Mapping[str, Mapping[str, Any]], in_mirror: Iterable[str], published: frozenset[str]) -> list[str]:
     """Which hashes are to be written into the mirror: installed, free to be given away, and not there or in the registry."""
-    have = set(in_mirror) | published
-    return [
-        node.hash
-        for node in lock.buildable()
-        if described.get(node.hash, {}).get("installed")
-        and described[node.hash].get("package", {}).get("redistributable", True)
-        and node.hash not in have
-    ]
+    left_out = restricted(described).union(in_mirror, published)
+    return [node.hash for node in lock.buildable() if described.get(node.hash, {}).get("installed") and node.hash not in left_out]
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,10 +47,11 @@ def collect(images: Iterable[SiteImage]) -> Contents:
 
 
 def image_digest(image: SiteImage) -> str:
-    """What tells one state of an image from another: its builds by the digests of their manifests, and what fails."""
+    """What tells one state of an image from another: its builds by the digests of their manifests, what fails, and what is wanted."""
     lines = [f"{h} {entry.manifest.digest}" for h, entry in sorted(image.catalog.entries.items())]
     failures = [compact_json(image.failures[h].json()).decode() for h in sorted(image.failures)]
-    return str(Digest.of("\n".join([image.mirror_url, image.reference, *lines, *failures]).encode("utf-8", "replace")))
+    wanted = [compact_json(one.json()).decode() for one in image.wanted]
+    return str(Digest.of("\n".join([image.mirror_url, image.reference, *lines, *failures, *wanted]).encode("utf-8", "replace")))
 
 
 def _graphs(image: SiteImage) -> list[Held]:

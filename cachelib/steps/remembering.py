@@ -1,4 +1,4 @@
-"""What one run remembers for the next, kept in the registry beside the catalog: concretizations, and failures with their logs."""
+"""What one run remembers for the next, beside the catalog: concretizations, failures with their logs, and what stacks want."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ from cachelib.model.failure import Failure, merge_failures, parse_failures
 from cachelib.model.oci import EMPTY, MANIFEST, Descriptor, ImageManifest, RawManifest, compact_json, parse_json
 from cachelib.model.ports import Repository
 from cachelib.model.record import Record
+from cachelib.model.wanted import Wanted, parse_wanted
 from cachelib.steps.artifacts import described, find_manifest, write_manifest
 from cachelib.steps.inflating import inflated
 
 #: Tags of these artifacts. Not `*.spack`: Spack's update-index would take them for specs.
-LOCKS_TAG, FAILURES_TAG = "locks", "failures"
+LOCKS_TAG, FAILURES_TAG, WANTED_TAG = "locks", "failures", "wanted"
 _TYPE = "application/vnd.spack-build-cache.{}.v1+json"
 LOCKS_TYPE, FAILURES_TYPE, LOCK_TYPE, BOOK_TYPE = (_TYPE.format(name) for name in ("locks", "failures", "lock", "failure-list"))
+WANTED_TYPE, WISHES_TYPE = (_TYPE.format(name) for name in ("wanted", "wanted-list"))
 LOG_TYPE, SPEC_TYPE = "text/plain+gzip", _TYPE.format("failed-spec") + "+gzip"
-_KEY = "io.github.spack-build-cache.key"
+_KEY, _STACK, _RUNNER = (f"io.github.spack-build-cache.{name}" for name in ("key", "stack", "runner"))
 #: Concretizations that are remembered at most: of each stack and runner the last ones.
 LOCKS_KEPT = 16
+#: Stacks, on each kind of runner, of which it is remembered what they want: the last ones.
+WANTED_KEPT = 64
 #: What a concretization, or a list of failures, inflates to at most (bytes).
 _LIMIT = 256 * 1024 * 1024
 _NOTHING = b"{}"
@@ -111,6 +115,35 @@ def failure_blob(repository: Repository, digest: str) -> bytes:
         if str(layer.digest) == digest:
             return _inflated(repository, layer)
     raise CatalogError(f"{repository.name} has no {digest or 'log'} of a failure", hint="a failure that is over is forgotten")
+
+
+def known_wanted(repository: Repository, stack: str = "", runner: str = "") -> tuple[Wanted, ...]:
+    """What stacks want, or what one of them does on a kind of runner; what can't be read is left out: it is only a memory."""
+    found = []
+    for layer in _layers(repository, WANTED_TAG, WANTED_TYPE):
+        if stack in ("", layer.annotations.get(_STACK)) and runner in ("", layer.annotations.get(_RUNNER)):
+            try:
+                found.append(parse_wanted(parse_json(_inflated(repository, layer), "what a stack wants")))
+            except CacheError:
+                continue
+    return tuple(found)
+
+
+def remember_wanted(repository: Repository, wanted: Iterable[Wanted]) -> bool:
+    """Remember what stacks want, each in place of what it wanted before; return whether anything was new."""
+    layers = list(_layers(repository, WANTED_TAG, WANTED_TYPE))
+    blobs: dict[Digest, bytes] = {}
+    for one in wanted:
+        data = gzip.compress(compact_json(one.json()), mtime=0)
+        made = described(WISHES_TYPE, data, {_STACK: one.stack, _RUNNER: one.runner})
+        if made not in layers:
+            blobs[made.digest] = data
+            layers = [made, *(layer for layer in layers if _whose(layer) != _whose(made))]
+    return bool(blobs) and _write(repository, WANTED_TAG, WANTED_TYPE, layers[:WANTED_KEPT], blobs)
+
+
+def _whose(layer: Descriptor) -> tuple[str, str]:
+    return layer.annotations.get(_STACK, ""), layer.annotations.get(_RUNNER, "")
 
 
 def _layers(repository: Repository, tag: str, kind: str) -> tuple[Descriptor, ...]:

@@ -19,6 +19,7 @@ from cachelib.steps.pages.badges import badges
 from cachelib.steps.pages.charts import charts, coverage_rows
 from cachelib.steps.pages.failing import failing
 from cachelib.steps.pages.news import feeds, newest, sitemap
+from cachelib.steps.pages.outlook import outlooks, ready
 from cachelib.steps.pages.using import front_images, mirror_files
 from cachelib.steps.search import search_files
 
@@ -62,8 +63,8 @@ def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[Fil
         yield PurePosixPath("assets", asset), templates.asset(f"site/{asset}")
     if site.color or site.color_dark:
         yield PurePosixPath("assets/colors.css"), colors(site)
-    failures, recent = failing(contents), newest(contents)
-    yield page("", "index.html", images=front_images(contents), recent=recent[:12], failing=len(failures))
+    failures, recent, found = failing(contents), newest(contents), outlooks(contents)
+    yield page("", "index.html", images=front_images(contents), recent=recent[:12], failing=len(failures), ready=ready(found))
     yield page("packages/", "packages.html")
     yield page("build/", "build.html")
     yield page("search/", "search.html")
@@ -74,6 +75,7 @@ def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[Fil
     yield page("failures/", "failures.html", failures=failures)
     for one in failures:
         yield page(f"failures/{one.hash}/", "failure.html", one=one)
+    yield page("weather/", "weather.html", outlooks=found)
     yield page("statistics/", "statistics.html", coverage=coverage_rows(contents), charts=charts(contents))
     yield from feeds(site, recent, failures)
     yield from mirror_files(contents.images)

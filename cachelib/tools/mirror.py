@@ -38,6 +38,7 @@ from cachelib.model.errors import FormatError, MirrorError
 from cachelib.model.oci import compact_json, parse_json
 from cachelib.model.record import RECORD_LIMIT, Record, parse_record
 from cachelib.model.spec import NodePool, parse_spec
+from cachelib.model.wanted import WANTED_LIMIT, Wanted, parse_wanted
 from cachelib.tools.files import BLOCK, atomic_file, open_plain, read_limited, sweep, write_atomically
 from cachelib.tools.tarball import INFLATE_ERRORS, inspect_tarball
 
@@ -108,6 +109,18 @@ class DiskMirror:
             write_atomically(self.log_path(record.hash), gzip.compress(log, mtime=0))
         write_atomically(self._record_path(record.hash), json.dumps(record.json(), indent=1).encode())
         return record
+
+    def wanted(self) -> tuple[Wanted, ...]:
+        """What the stacks want that were built into this mirror; what can't be read is left out."""
+        found = []
+        for path in sorted((self.root / "records" / "wanted").glob("*.json")):
+            with contextlib.suppress(OSError, FormatError):
+                found.append(parse_wanted(parse_json(read_limited(path, WANTED_LIMIT, "what a stack wants"), "what a stack wants")))
+        return tuple(found)
+
+    def write_wanted(self, wanted: Wanted) -> None:
+        """Note what a stack wants, in place of what it wanted before."""
+        write_atomically(self.root / "records" / "wanted" / f"{quote(wanted.stack, safe='')}.json", compact_json(wanted.json()))
 
     def log_path(self, dag_hash: str) -> Path:
         """Where the log of a failed build lies, gzipped."""

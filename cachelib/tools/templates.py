@@ -7,6 +7,7 @@ from pathlib import Path
 import jinja2
 
 from cachelib.model.errors import RenderError
+from cachelib.model.quantity import human_bytes, human_seconds
 
 
 class JinjaTemplates:
@@ -22,7 +23,7 @@ class JinjaTemplates:
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        self._jinja.filters["bytes"] = human_bytes
+        self._jinja.filters |= {"bytes": human_bytes, "seconds": human_seconds}
 
     def render(self, name: str, values: dict[str, object]) -> bytes:
         """Render a template; raise RenderError naming the file and what is wrong in it."""
@@ -37,13 +38,3 @@ class JinjaTemplates:
             if (folder / name).is_file():
                 return (folder / name).read_bytes()
         raise RenderError(f"the file {name} is missing from the templates")
-
-
-def human_bytes(count: int) -> str:
-    """A size as people read it: 9.6 MB."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

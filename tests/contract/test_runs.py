@@ -49,7 +49,7 @@ class Hub:
             found[name] = "\n".join(iter(lambda end=end: next(lines), end))  # type: ignore[misc]
         return found
 
-    def hand_on(self, number: int, stack: str = "s", jobs: int = 1, remember: bool = False) -> str:
+    def hand_on(self, number: int, stack: str = "s", jobs: int = 1, remember: bool = False, wanted: bool = False) -> str:
         """The plan of one kind of runner, as an artifact; gives its digest."""
         nodes = [make_node(f"p{at}-{stack}") for at in range(jobs)]
         lock = {
@@ -62,6 +62,7 @@ class Hub:
         )  # fmt: skip
         folder = self.folder / f"made-{number}"
         files = {f"{made.key}/spack.lock": json.dumps(lock).encode(), f"{made.key}/spack.yaml": b"spack: {}\n"}
+        files |= {f"{made.key}/wanted.json": b"{}"} if wanted else {}
         digest = write_plan(folder, {"plan": PLAN_VERSION, "remember": {made.key: "key"} if remember else {}}, [made], files)
         self.upload(folder, f"plan-{number}")
         return digest
@@ -121,8 +122,8 @@ def test_another_branch_publishes_but_shows_no_site(hub: Hub, ref: str, site: st
 
 
 def test_with_nothing_to_build_only_what_is_new_is_remembered(hub: Hub) -> None:
-    for remember, publish in ((False, "false"), (True, "true")):
-        outputs = json.dumps({"digest_1": hub.hand_on(1, jobs=0, remember=remember)})
+    for remember, wanted, publish in ((False, False, "false"), (True, False, "true"), (False, True, "true")):
+        outputs = json.dumps({"digest_1": hub.hand_on(1, jobs=0, remember=remember, wanted=wanted)})
         (hub.folder / "var/plans/1/plan.json").unlink(missing_ok=True)
         pipeline.schedule(hub.ws(PLAN_OUTPUTS=outputs))
         assert (hub.outputs()["jobs"], hub.outputs()["publish"]) == ("0", publish)

@@ -19,7 +19,7 @@ from cachelib import pipeline
 from cachelib.model.oci import LayoutLocation
 from cachelib.model.plan import Action, StackPlan, parse_plan
 from cachelib.model.schedule import Schedule, Slot
-from cachelib.steps.remembering import failure_blob, known_failures
+from cachelib.steps.remembering import failure_blob, known_failures, known_wanted
 from cachelib.steps.verifying import verify
 from cachelib.tools.layout import LayoutRepository
 from tests.e2e.conftest import EXAMPLES, PROJECT, SHARED
@@ -280,10 +280,14 @@ def test_rebuild_builds_what_is_there(ws: pipeline.Workspace, tmp_path: Path, el
     registry_ = LayoutRepository(LayoutLocation(path=tmp_path / "registry/v1.1"))
     before = images(registry_)
     assert before.keys() == {"base", "middle", "above"}
+    weather = pipeline.weather(first).text
+    assert "of 2 requests 2 ready" in weather
+    assert "3 of 3 specs are in" in weather
     # Asked for as it is, there is nothing to do.
     pipeline.plan(first)
     (nothing,) = parse_plan(json.loads((tmp_path / "var/plan/plan.json").read_text(encoding="utf-8")))
     assert nothing.schedule.place() == {}
+    assert list((tmp_path / "var/plan").glob("*/wanted.json")), "this kind of runner has not told yet"
 
     second = opened("runner" if elsewhere else "var")
     if elsewhere:
@@ -306,3 +310,7 @@ def test_rebuild_builds_what_is_there(ws: pipeline.Workspace, tmp_path: Path, el
     # A job that is run again ends in the same.
     assert pipeline.publish(second).exit_code == 0
     assert images(registry_) == after
+    assert made.runner in {one.runner for one in known_wanted(registry_)}
+    assert f"on {made.runner}: of 2 requests 2 ready" in pipeline.weather(second).text
+    pipeline.plan(second, out=str(tmp_path / "third"))
+    assert not list((tmp_path / "third").glob("*/wanted.json")), "that is known by now"

@@ -14,7 +14,7 @@ from cachelib.model.site import SiteImage
 from cachelib.steps.rendering import render
 from cachelib.tools.site import write_site
 from cachelib.tools.templates import JinjaTemplates
-from tests.support.caches import made_catalog
+from tests.support.caches import made_catalog, made_wanted
 
 PROJECT = Path(__file__).resolve().parents[2]
 TOOLS = PROJECT / ".ci/site/node_modules"
@@ -27,9 +27,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the site."""
     folder = tmp_path_factory.mktemp("site") / "built"
     failures = {failure.hash: failure for failure in map(_failure, range(FAILURES))}
+    catalog = made_catalog(BUILDS)
     image = SiteImage(
-        name="v1.1", mirror_url="oci://ghcr.io/owner/cache/v1.1", reference="ghcr.io/owner/cache/v1.1", catalog=made_catalog(BUILDS),
+        name="v1.1", mirror_url="oci://ghcr.io/owner/cache/v1.1", reference="ghcr.io/owner/cache/v1.1", catalog=catalog,
         failures=failures, logs=dict.fromkeys(failures, "==> Executing phase: 'build'\nld: cannot find -lsz\n" * 30),
+        wanted=(made_wanted(catalog, min(failures)),),
     )  # fmt: skip
     write_site(folder, render(SITE, [image], JinjaTemplates(PROJECT / "templates")))
     return folder

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 #: What the site has pages of; a template that is none of them fails a test.
-KINDS = ("front", "packages", "package", "build", "search", "found", "failures", "failure", "statistics", "missing")
+KINDS = ("front", "packages", "package", "build", "search", "found", "failures", "failure", "statistics", "weather", "missing")
 
 
 def addresses(site: Path) -> dict[str, str]:
@@ -25,5 +25,6 @@ def addresses(site: Path) -> dict[str, str]:
         "failures": "failures/index.html",
         "failure": f"failures/{failure.name}/index.html",
         "statistics": "statistics/index.html",
+        "weather": "weather/index.html",
         "missing": "404.html",
     }

@@ -54,6 +54,8 @@ def _scores(address: str, report: Path) -> tuple[int, str]:
     scores = {name: round(100 * (category["score"] or 0)) for name, category in found["categories"].items()}
     assert scores.keys() == set(CATEGORIES)
     missed = [
-        f"{audit['id']}: {audit.get('displayValue') or audit['title']}" for audit in found["audits"].values() if (audit["score"] or 1) < 0.9
+        f"{audit['id']}: {audit.get('displayValue') or audit['title']}"
+        for audit in found["audits"].values()
+        if audit["score"] is not None and audit["score"] < 0.9
     ]
     return min(scores.values()), f"{scores}; {'; '.join(missed)}"

@@ -11,9 +11,11 @@ from cachelib.model.catalog import Catalog, CatalogEntry, CatalogRoot, by_shard,
 from cachelib.model.database import Database
 from cachelib.model.digest import Digest
 from cachelib.model.entry import DATABASE
+from cachelib.model.graph import read_graph
 from cachelib.model.oci import CATALOG_TAG, INDEX_TAG, LAYER_GZIP, MANIFEST, Descriptor, spec_tag
 from cachelib.model.ports import Repository
 from cachelib.model.spec import dag_hash, format_node
+from cachelib.model.wanted import Wanted, WantedSpec
 from cachelib.steps import artifacts
 from cachelib.steps.image import PREFIX
 
@@ -130,3 +132,34 @@ def publish_catalog(repository: Repository, catalog: Catalog) -> None:
     artifacts.write_blobs(repository, root, blobs, None, check=True)
     artifacts.write_manifest(repository, INDEX_TAG, artifacts.index_manifest(root))
     artifacts.write_manifest(repository, CATALOG_TAG, artifacts.catalog_manifest(root))
+
+
+def made_wanted(catalog: Catalog, failing: str = "", requests: int = 40) -> Wanted:
+    """What a stack wants that such a catalog has in part: each state of a request occurs."""
+    graph = read_graph(catalog.database)
+    chosen = sorted(catalog.entries, key=lambda h: (graph.nodes[h].name, h))[: requests - 5]
+    specs: dict[str, WantedSpec] = {}
+    for h in {h for root in chosen for h in graph.closure(root)}:
+        node = graph.nodes[h]
+        runtime = set(node.runtime)
+        takes = tuple(edge for edge in node.edges if edge not in runtime)
+        specs[h] = WantedSpec(
+            hash=h, name=node.name, version=node.version, target=node.target, needs=node.runtime, takes=takes, external=node.external
+        )
+    external = next(spec for spec in specs.values() if spec.external)
+    more = [
+        WantedSpec(hash="m" * 32, name="tomorrow", version="1.0", target="x86_64_v3"),
+        WantedSpec(hash="p" * 32, name="application", version="2.0", target="x86_64_v3", needs=(chosen[0],), takes=("m" * 32,)),
+        WantedSpec(hash=failing or "f" * 32, name="broken", version="0.1", target="x86_64_v3"),
+        WantedSpec(hash="u" * 32, name="user", version="0.2", target="x86_64_v3", needs=(chosen[0], failing or "f" * 32)),
+        WantedSpec(hash="r" * 32, name="licensed", version="9", target="x86_64_v3", restricted=True),
+    ]
+    specs |= {spec.hash: spec for spec in more}
+    roots = {h: f"{specs[h].name}@{specs[h].version}" for h in (*chosen, external.hash, *(spec.hash for spec in more))}
+    return Wanted(
+        stack="everything",
+        runner="ubuntu-24.04",
+        specs=specs,
+        roots=roots,
+        refused={"hdf5+nonsense": "No such variant 'nonsense' for hdf5"},
+    )

@@ -34,7 +34,7 @@ from cachelib.steps.api.service import service
 from cachelib.steps.collecting import collect
 from cachelib.steps.image import PREFIX
 from tests.support.api_client import ROOT, check, endpoint_of, expand, strict, walk
-from tests.support.caches import made_catalog
+from tests.support.caches import made_catalog, made_wanted
 from tests.support.mirrors import make_catalog, make_node
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -80,7 +80,8 @@ def failure(h: str, label: str = "broken@1.0/abcdefg", **more: Any) -> Failure:
 
 def made(count: int = 150) -> SiteImage:
     h = make_node("broken")["hash"]
-    return image_of(made_catalog(count), failures={h: failure(h)})
+    catalog = made_catalog(count)
+    return replace(image_of(catalog, failures={h: failure(h)}), wanted=(made_wanted(catalog, h),))
 
 
 IMAGES: dict[str, Sequence[SiteImage]] = {

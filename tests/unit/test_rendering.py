@@ -14,11 +14,12 @@ import pytest
 
 from cachelib.model.config import Site
 from cachelib.model.errors import RenderError
+from cachelib.model.quantity import human_bytes
 from cachelib.model.version import version_key
 from cachelib.steps.image import PREFIX
 from cachelib.steps.rendering import SiteImage, render
 from cachelib.tools.site import MARKER, Written, write_site
-from cachelib.tools.templates import JinjaTemplates, human_bytes
+from cachelib.tools.templates import JinjaTemplates
 from tests.support.mirrors import make_catalog, make_node
 
 TEMPLATES = JinjaTemplates(Path(__file__).resolve().parents[2] / "templates")

@@ -14,14 +14,16 @@ from cachelib.steps.rendering import render
 from cachelib.tools.site import write_site
 from cachelib.tools.templates import JinjaTemplates
 from tests.support.api_client import check, endpoint_of, strict
-from tests.support.caches import made_catalog
+from tests.support.caches import made_catalog, made_wanted
 
 TEMPLATES = JinjaTemplates(Path(__file__).resolve().parents[2] / "templates")
 BUILDS = 10_000
 
 
 def files_of(count: int) -> dict[PurePosixPath, bytes]:
-    image = SiteImage(name="v1.1", mirror_url="oci://ghcr.io/o/r/v1.1", reference="ghcr.io/o/r/v1.1", catalog=made_catalog(count))
+    catalog = made_catalog(count)
+    wanted = (made_wanted(catalog, requests=3_000),)
+    image = SiteImage(name="v1.1", mirror_url="oci://ghcr.io/o/r/v1.1", reference="ghcr.io/o/r/v1.1", catalog=catalog, wanted=wanted)
     return dict(render(Site(url="https://o.github.io/r"), [image], TEMPLATES))
 
 

@@ -24,6 +24,7 @@ PARAMETERS = {
     ),
     "part": Parameter(pattern=r"[2-9]|[1-9][0-9]+", example="2", about="A further part of a package's builds: see its `more`."),
     "list": Parameter(pattern=r"first|[0-9a-f]{16}", example="first", about="A part of the list of packages: see the index."),
+    "weather": Parameter(pattern=r"[0-9a-f]{16}", example="0" * 16, about="A stack on a kind of runner: see the index."),
     "prefix": Parameter(pattern=f"{_HASH}{{2}}", example="d7", about="The first two characters of a DAG hash."),
     "hash": Parameter(pattern=f"{_HASH}{{32}}", example="d7rkispaw64fota6oabqxiwvpu5wkgvm", about="A DAG hash."),
     "character": Parameter(pattern=_HASH, example="d", about="The first character of the dependent's DAG hash."),
@@ -111,6 +112,14 @@ ENDPOINTS = (
     Endpoint(
         kind="history", path="history/{page}.json", template="history/{page}.json", about="All builds by time, the oldest first.",
         more="Pages are counted from the oldest, so one that is full stays as it is.",
+    ),
+    Endpoint(
+        kind="weather", path="weather.json", about="How the stacks stand: what each wants against what is there.",
+        more="On each kind of runner, as it was concretized last. What may not be given away, or is the machine's own, is not counted.",
+    ),
+    Endpoint(
+        kind="weather-stack", path="weather/{weather}.json", about="How the requests of a stack stand, the worst first.",
+        more="Of each what it needs at run time: how much of that is there, what fetching it takes, and what is missing and why.",
     ),
     Endpoint(kind="coverage", path="coverage.json", about="What there is by image, stack and target."),
     Endpoint(kind="compilers", path="compilers.json", about="What was built with each compiler."),

@@ -9,7 +9,7 @@ from typing import Any
 from cachelib.model.config import Site
 from cachelib.model.digest import Digest
 from cachelib.model.site import Contents
-from cachelib.steps.api import dependents, failures, packages, recents, spec_files, specs, totals
+from cachelib.steps.api import dependents, failures, packages, recents, spec_files, specs, totals, weather
 from cachelib.steps.api.first_generation import DATES, MANIFEST, first_generation
 from cachelib.steps.api.openapi import openapi
 from cachelib.steps.api.schema import api_schema
@@ -27,6 +27,7 @@ def api(site: Site, contents: Contents, spack_indexes: Mapping[str, Digest]) -> 
         "specs": (yield from specs.specs(contents, whole)),
         "dependents": (yield from dependents.dependents(contents)),
         "failures": (yield from failures.failures(contents)),
+        "weather": (yield from weather.weather(contents)),
         "recents": (yield from recents.recents(contents)),
         "coverage": (yield from totals.coverage(contents)),
         "compilers": (yield from totals.compilers(contents)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cachelib.steps.api.endpoints import ENDPOINTS, PARAMETERS
+from cachelib.steps.weather import State
 
 Schema = dict[str, Any]
 
@@ -97,6 +98,14 @@ def _shared() -> dict[str, Schema]:
         ),
         "Build": _object(_build()),
         "Failure": _object({**_failure_line(), **_failure()}),
+        "Lack": _object(
+            {
+                "hash": _ref("DagHash"),
+                "label": _TEXT,
+                "package": _about(_MAYBE, "The path of its package, where some build of that is there."),
+                "reason": _TEXT,
+            }
+        ),
     }
 
 
@@ -147,6 +156,9 @@ def _kinds() -> dict[str, dict[str, Schema]]:
         "failure-shard": {"failures": _by(hashes, _list(_ref("Failure")))},
         "recents": {"count": _COUNT, "builds": _list(recent), "pages": _by(PARAMETERS["page"].pattern, _ref("Digest"))},
         "history": {"page": _COUNT, "builds": _list(recent)},
+        "weather": {"count": _COUNT, "stacks": _list(_object({"path": _TEXT, "digest": _ref("Digest"), **_weather()}))},
+        "weather-stack": {**_weather(), "requests": _about(_list(_object(_request())), "The worst first, 2,000 at most."),
+            "missing": _about(_list(_ref("Lack")), "What is wanted and not there, each spec once, 1,000 at most.")},
         "coverage": {"count": _COUNT, "coverage": _list(_object({"image": _TEXT, "stack": _MAYBE, "target": _TEXT, **total}))},
         "compilers": {"count": _COUNT, "compilers": _list(_object({"compiler": _TEXT, "targets": _TEXTS, **total}))},
         "targets": {"count": _COUNT, "targets": _list(_object({"target": _TEXT, "platform": _TEXT, "os": _TEXT, **total}))},
@@ -199,6 +211,25 @@ def _build() -> dict[str, Schema]:
         "source": _about(_COUNT, "Which of the file's `sources` it was made from, counted from 0."),
         "missing": _about(_list(_ref("DagHash")), "What it needs at run time and nobody published."),
         "specFile": _about({"oneOf": [_ref("Ref"), {"type": "null"}]}, "Its whole DAG; null where that has no room on the site."),
+    }  # fmt: skip
+
+
+def _weather() -> dict[str, Schema]:
+    return {
+        "image": _TEXT, "stack": _TEXT, "runner": _TEXT,
+        "states": _about(_object({state.value: _COUNT for state in State}), "How many requests stand so."),
+        "present": _about(_COUNT, "Specs that are there, of all that the requests need at run time."), "total": _COUNT,
+        "restricted": _about(_COUNT, "Specs that may not be given away."), "external": _about(_COUNT, "Specs of the machine."),
+        "size": _about(_COUNT, "Bytes to fetch."), "seconds": _about(_COUNT, "What building that took."),
+    }  # fmt: skip
+
+
+def _request() -> dict[str, Schema]:
+    return {
+        "request": _TEXT, "state": {"enum": [state.value for state in State]}, "reason": _MAYBE,
+        "hash": {"oneOf": [_ref("DagHash"), {"type": "null"}]}, "label": _MAYBE, "target": _MAYBE, "package": _MAYBE,
+        "present": _COUNT, "total": _COUNT, "size": _COUNT, "seconds": _COUNT,
+        "missing": _about(_list(_ref("Lack")), "The first of them."), "missingCount": _COUNT,
     }  # fmt: skip
 
 

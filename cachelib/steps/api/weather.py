@@ -1,0 +1,71 @@
+"""How stacks stand: an index with the sums, and a file for each with its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from cachelib.model.digest import Digest
+from cachelib.model.site import Contents, page_path
+from cachelib.steps.api.text import Document, Ref, document, encode, rows
+from cachelib.steps.standing import standing
+from cachelib.steps.weather import Forecast, Lack, State, Weather
+
+#: Requests that the file of a stack tells of, and missing specs of it and of each request.
+REQUESTS, LACKS, LACKS_EACH = 2_000, 1_000, 5
+
+
+def weather(contents: Contents) -> Generator[Document, None, Ref]:
+    """Every file of the weather; returns their index."""
+    known = {package.name for package in contents.packages}
+    lines = []
+    for image, found in standing(contents.images):
+        name = Digest.of("\n".join((image.name, found.stack, found.runner)).encode()).hex[:16]
+        fields = {
+            **_head(image.name, found),
+            "requests": rows(encode(_request(one, known)) for one in found.requests[:REQUESTS]),
+            "missing": rows(encode(_lack(one, known)) for one in found.lacks[:LACKS]),
+        }
+        made = document(f"weather/{name}.json", "weather-stack", fields)
+        yield made
+        lines.append(encode({**made.ref.json(), **_head(image.name, found)}))
+    made = document("weather.json", "weather", {"count": len(lines), "stacks": rows(lines)})
+    yield made
+    return made.ref
+
+
+def _head(image: str, found: Weather) -> dict[str, object]:
+    return {
+        "image": image,
+        "stack": found.stack,
+        "runner": found.runner,
+        "states": {state.value: found.of(state) for state in State},
+        "present": found.present,
+        "total": found.total,
+        "restricted": found.withheld,
+        "external": found.external,
+        "size": found.size,
+        "seconds": found.seconds,
+    }
+
+
+def _request(one: Forecast, known: set[str]) -> dict[str, object]:
+    spec = one.spec
+    return {
+        "request": one.request,
+        "state": one.state.value,
+        "reason": one.reason or None,
+        "hash": spec.hash if spec else None,
+        "label": spec.label if spec else None,
+        "target": spec.target if spec else None,
+        "package": page_path(spec.name) if spec and spec.name in known else None,
+        "present": one.present,
+        "total": one.total,
+        "size": one.size,
+        "seconds": one.seconds,
+        "missing": [_lack(lack, known) for lack in one.lacks[:LACKS_EACH]],
+        "missingCount": len(one.lacks),
+    }
+
+
+def _lack(lack: Lack, known: set[str]) -> dict[str, object]:
+    return {"hash": lack.hash, "label": lack.label, "package": page_path(lack.name) if lack.name in known else None, "reason": lack.reason}

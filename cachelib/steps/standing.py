@@ -1,0 +1,36 @@
+"""How the stacks of a site stand: what each wants against what its image has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from cachelib.model.catalog import CatalogEntry
+from cachelib.model.site import SiteImage
+from cachelib.steps.image import PREFIX
+from cachelib.steps.weather import Stored, Weather, weather
+
+
+def standing(images: tuple[SiteImage, ...]) -> tuple[tuple[SiteImage, Weather], ...]:
+    """The weather of every stack of every image, by their names."""
+    return tuple(_every(images))
+
+
+def stored(entries: Mapping[str, CatalogEntry]) -> dict[str, Stored]:
+    """What a catalog knows of its builds."""
+    return {h: Stored(size=entry.tarball.size, seconds=_seconds(entry)) for h, entry in entries.items()}
+
+
+def _every(images: tuple[SiteImage, ...]) -> Iterator[tuple[SiteImage, Weather]]:
+    for image in images:
+        if image.wanted:
+            held = stored(image.catalog.entries)
+            for wanted in sorted(image.wanted, key=lambda one: (one.stack, one.runner)):
+                yield image, weather(wanted, held, image.failures)
+
+
+def _seconds(entry: CatalogEntry) -> float | None:
+    try:
+        seconds = float(entry.annotations.get(f"{PREFIX}build.seconds", "")[:40])
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < 1e8 else None
