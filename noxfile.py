@@ -80,6 +80,13 @@ def site(session: nox.Session) -> None:
 
 
 @nox.session
+def screens(session: nox.Session) -> None:
+    """Take the pictures of the site that docs show."""
+    locked(session, "tests")
+    session.run("python", "-m", "tests.screens", *session.posargs)
+
+
+@nox.session
 def stress(session: nox.Session) -> None:
     """Kill, crowd and corrupt: the tests that take minutes."""
     locked(session, "tests")

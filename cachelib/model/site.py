@@ -47,6 +47,8 @@ class Source:
 class Build:
     """One published spec. Sizes are in bytes; `created` is RFC 3339 in UTC; what nobody recorded is empty.
 
+    `base` is the image that its image stands on: without one there is no shell in it, and no libc.
+
     `needs` are the DAG hashes of its direct dependencies at run time, `missing` those of the whole closure that are not published.
     """
 
@@ -64,6 +66,7 @@ class Build:
     image_size: int
     digest: str
     reference: str
+    base: str
     created: str
     seconds: float | None
     run: str

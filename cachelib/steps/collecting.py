@@ -77,7 +77,8 @@ def _build(image: SiteImage, entry: CatalogEntry, graph: Graph, libc: str, missi
         image=image.name, hash=intern(entry.hash), name=node.name, version=node.version, variants=node.variants[:VARIANTS_LIMIT],
         target=node.target, os=node.os, platform=node.platform, compilers=graph.compilers(entry.hash), libc=libc,
         size=entry.tarball.size, image_size=entry.layers_size, digest=str(entry.manifest.digest),
-        reference=f"{image.reference}:{entry.tag}", created=moment(about.get(f"{_OCI}created", "")),
+        reference=f"{image.reference}:{entry.tag}", base=word(about.get(f"{_OCI}base.name", "")),
+        created=moment(about.get(f"{_OCI}created", "")),
         seconds=_seconds(about.get(f"{PREFIX}build.seconds", "")), run=run, source=_source(about, run),
         needs=node.runtime, missing=missing,
     )  # fmt: skip

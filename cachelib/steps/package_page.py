@@ -80,15 +80,13 @@ def newest_build(package: Package) -> Build:
 
 
 def commands(build: Build) -> tuple[Command, ...]:
-    """The ways to have a build; those that take an image only where a registry holds it."""
+    """The ways to have a build; those that take an image only where a registry holds it, and running it where there is a shell in it."""
     spack = Command(about="With Spack", line=f"spack install --use-buildcache only /{build.hash}")
     if not _PLAIN.fullmatch(build.reference):
         return (spack,)
-    return (
-        spack,
-        Command(about="As a container", line=f"podman run --rm -it {build.reference}"),
-        Command(about="As files", line=f"skopeo copy docker://{build.reference} oci:{build.name}"),
-    )
+    container = Command(about="As a container", line=f"podman run --rm -it {build.reference}")
+    files = Command(about="As files", line=f"skopeo copy docker://{build.reference} oci:{build.name}")
+    return (spack, container, files) if build.base else (spack, files)
 
 
 def why(build: Build) -> str:

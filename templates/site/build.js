@@ -78,7 +78,7 @@ async function parts(found, here) {
 function image(build, hash, node) {
   return make("section", { class: "build" },
     make("h2", {}, `In image ${build.image}`),
-    ...commands(hash, node.name, build.reference),
+    ...commands(hash, node.name, build),
     make("h3", {}, "Why this build"),
     facts([
       ...provenance(build),

@@ -37,7 +37,7 @@ async function choose() {
     make("h2", {}, `${node.name}@${node.version} `, make("a", { class: "hash", href: buildPage(hash) }, `/${hash.slice(0, 7)}`)),
     tags([target, node.arch?.platform_os, ...build.compilers, build.libc]),
     words.length ? make("p", {}, words.join(", ")) : "",
-    ...commands(hash, node.name, build.reference),
+    ...commands(hash, node.name, build),
     make("h3", {}, "Why this build"),
     facts([
       ["Image", build.image],

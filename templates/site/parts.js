@@ -80,10 +80,11 @@ export function code(line, about) {
 const PLAIN = /^[\w.:-]+(\/[\w.:@-]+)+$/;
 
 // The ways to have a build: see `steps/package_page.py`.
-export function commands(hash, name, reference) {
+export function commands(hash, name, { reference, base }) {
   const lines = [["With Spack", `spack install --use-buildcache only /${hash}`]];
   if (PLAIN.test(reference)) {
-    lines.push(["As a container", `podman run --rm -it ${reference}`], ["As files", `skopeo copy docker://${reference} oci:${name}`]);
+    if (base) lines.push(["As a container", `podman run --rm -it ${reference}`]);
+    lines.push(["As files", `skopeo copy docker://${reference} oci:${name}`]);
   }
   return lines.flatMap(([about, line]) => [make("h3", {}, about), code(line, about)]);
 }

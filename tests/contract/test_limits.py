@@ -393,12 +393,13 @@ class _Endless(BaseHTTPRequestHandler):
         self.flood(200)
 
     def flood(self, status: int) -> None:
+        type(self).sent += 1
         self.send_response(status)
         self.send_header("Content-Length", str(1 << 40))
         self.end_headers()
         while type(self).sent < 256 * MIB:
+            type(self).sent += MIB  # first: who doesn't read is gone before the first of it is written
             self.wfile.write(b" " * MIB)
-            type(self).sent += MIB
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass

@@ -29,7 +29,7 @@ _OCI = "org.opencontainers.image."
 ABOUT = {
     f"{_OCI}created": "2026-01-02T03:04:05Z", f"{_OCI}licenses": "Zlib", f"{_OCI}description": "A library of the test.",
     f"{_OCI}url": "https://example.org/", f"{_OCI}source": "https://github.com/owner/cache", f"{_OCI}revision": "0" * 40,
-    f"{PREFIX}stack": "everything", f"{PREFIX}spack.version": "v1.1.0", f"{PREFIX}spack.commit": "1" * 40,
+    f"{_OCI}base.name": "docker.io/library/ubuntu:24.04", f"{PREFIX}stack": "everything", f"{PREFIX}spack.version": "v1.1.0", f"{PREFIX}spack.commit": "1" * 40,
     f"{PREFIX}packages.version": "v2025.11.0", f"{PREFIX}packages.commit": "2" * 40, f"{PREFIX}maintainers": "alice,bob",
     f"{PREFIX}build.run": "https://github.com/owner/cache/actions/runs/12", f"{PREFIX}build.seconds": "73.5",
 }  # fmt: skip

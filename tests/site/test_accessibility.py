@@ -9,9 +9,10 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Page, Route
 
-from tests.site.conftest import PROJECT, SITE, need_tool
+from tests.site.conftest import PROJECT, need_tool
 from tests.site.kinds import KINDS, addresses
 from tests.support.browser import Complaints, browser, served
+from tests.support.sample import SITE
 
 _WIDE, _NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 #: Rules beyond those of WCAG that axe-core calls good practice are held too; a finding is told by its rule and where it is.

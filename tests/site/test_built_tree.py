@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from tests.site.conftest import BUILDS, FAILURES, PROJECT, SITE, need_tool
+from tests.site.conftest import PROJECT, need_tool
+from tests.support.sample import BUILDS, FAILURES, SITE
 from tests.unit.test_rendering import Page
 
 

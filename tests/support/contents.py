@@ -71,7 +71,7 @@ def _build(chance: random.Random, name: str, version: str, variants: str) -> Bui
     )
     return Build(
         image="v1.1", hash="".join(chance.choices("abcdefghijklmnopqrstuvwxyz234567", k=32)), name=name, version=version, variants=variants,
-        target=chance.choice(TARGETS), os=system, platform="linux", compilers=(compiler,), libc="glibc@2.36", size=1, image_size=1,
+        target=chance.choice(TARGETS), os=system, platform="linux", compilers=(compiler,), libc="glibc@2.36", size=1, image_size=1, base="",
         digest="", reference="", created="", seconds=None, run="", source=source, needs=(), missing=(),
     )  # fmt: skip
 

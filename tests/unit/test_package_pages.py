@@ -32,7 +32,7 @@ def build(version: str = "1.0", number: int = 0, **about: Any) -> Build:
     given_: dict[str, Any] = {
         "image": "v1.1", "hash": f"{number:032}".translate(str.maketrans("0189", "abcd")), "name": "zlib", "version": version, "variants": "+shared",
         "target": "x86_64_v3", "os": "debian12", "platform": "linux", "compilers": ("gcc@12.2.0",), "libc": "glibc@2.36", "size": 1000,
-        "image_size": 3000, "digest": "sha256:0", "reference": "ghcr.io/o/r/v1.1:zlib", "created": "2026-01-02T03:04:05Z", "seconds": 73.6,
+        "image_size": 3000, "base": "docker.io/library/ubuntu:24.04", "digest": "sha256:0", "reference": "ghcr.io/o/r/v1.1:zlib", "created": "2026-01-02T03:04:05Z", "seconds": 73.6,
         "run": "", "source": NOBODY, "needs": (), "missing": (),
     }  # fmt: skip
     return Build(**given_ | about)
@@ -132,6 +132,7 @@ def test_ways_to_have_a_build() -> None:
         "podman run --rm -it ghcr.io/o/r/v1.1:zlib",
         "skopeo copy docker://ghcr.io/o/r/v1.1:zlib oci:zlib",
     ]
+    assert [command.about for command in commands(build(base=""))] == ["With Spack", "As files"]
     for reference in ("/home/a b/registry:zlib", "ghcr.io/o/r; rm -rf ~", "ghcr.io/$(id)/r", "zlib", "a/b\nc"):
         assert len(commands(build(reference=reference))) == 1
 

@@ -191,7 +191,8 @@ def test_how_an_image_is_used() -> None:
     assert (newest.name, front.snippets[-1].text) == ("lib-4", f"oras pull {newest.reference}")
     based = image()
     entries = {
-        h: replace(entry, annotations={**entry.annotations, using._BASE: "ubuntu:24.04"}) for h, entry in based.catalog.entries.items()
+        h: replace(entry, annotations={**entry.annotations, "org.opencontainers.image.base.name": "ubuntu:24.04"})
+        for h, entry in based.catalog.entries.items()
     }
     (front,) = using.front_images(collect([replace(based, catalog=replace(based.catalog, entries=entries))]))
     assert f"podman run --rm -it {newest.reference}" in {snippet.text for snippet in front.snippets}

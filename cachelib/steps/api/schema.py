@@ -204,6 +204,7 @@ def _build() -> dict[str, Schema]:
         "image": _TEXT, "reference": _about(_TEXT, "What oras, skopeo and podman take."),
         "digest": _about(_ref("Digest"), "Of the image's manifest."),
         "size": _about(_COUNT, "Bytes of its tarball."), "imageSize": _about(_COUNT, "Bytes of it and all that it needs."),
+        "base": _about(_MAYBE, "The image that it stands on, and that gives it a shell; null where there is none."),
         "compilers": _TEXTS, "libc": _about(_TEXT, "The oldest it runs on."),
         "created": _about(_ref("Time"), "When it was built; it was pushed within the same run."),
         "seconds": {"type": ["number", "null"], "minimum": 0, "description": "How long the build took."},

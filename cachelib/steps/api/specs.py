@@ -76,6 +76,7 @@ def _build(build: Build, spec_file: Ref | None, source: int) -> dict[str, object
         "digest": build.digest,
         "size": build.size,
         "imageSize": build.image_size,
+        "base": build.base or None,
         "compilers": build.compilers,
         "libc": build.libc,
         "created": build.created or None,

@@ -13,11 +13,8 @@ from cachelib.steps.weather import Forecast, State, Weather
 WIDTH, LEAST = 640.0, 6.0
 REQUESTS, LACKS = 300, 8
 
-#: The states from good to bad, as a bar shows them, and what a page calls them.
-_CALLED = {
-    State.READY: "ready", State.EXTERNAL: "on the machine", State.RESTRICTED: "not given away", State.PARTLY: "in part",
-    State.MISSING: "missing", State.FAILING: "failing", State.REFUSED: "refused by Spack",
-}  # fmt: skip
+#: The states from good to bad, as a bar shows them.
+_STATES = (State.READY, State.EXTERNAL, State.RESTRICTED, State.PARTLY, State.MISSING, State.FAILING, State.REFUSED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +22,6 @@ class Piece:
     """A piece of a bar: requests that stand alike."""
 
     state: str
-    called: str
     count: int
     x: float
     width: float
@@ -39,7 +35,6 @@ class Row:
     """
 
     one: Forecast
-    called: str
     package: str
     built: bool
     reason: str
@@ -84,7 +79,7 @@ def _row(one: Forecast, known: set[str], held: Collection[str]) -> Row:
     spec = one.spec
     others = [lack for lack in one.lacks if spec is None or lack.hash != spec.hash]
     return Row(
-        one=one, called=_CALLED[one.state], package=page_path(spec.name) if spec and spec.name in known else "",
+        one=one, package=page_path(spec.name) if spec and spec.name in known else "",
         built=spec is not None and spec.hash in held,
         reason=one.reason if not others else "",
         lacks=tuple(f"{lack.label}: {lack.reason}" for lack in others[:LACKS]), more=max(0, len(others) - LACKS),
@@ -93,13 +88,13 @@ def _row(one: Forecast, known: set[str], held: Collection[str]) -> Row:
 
 def _pieces(weather: Weather) -> tuple[Piece, ...]:
     """The bar: every state that occurs can be seen, however few stand so."""
-    counts = [(state, count) for state in _CALLED if (count := weather.of(state))]
+    counts = [(state, count) for state in _STATES if (count := weather.of(state))]
     if not counts:
         return ()
     spare, total = WIDTH - LEAST * len(counts), len(weather.requests)
     found, x = [], 0.0
     for state, count in counts:
         width = LEAST + spare * count / total
-        found.append(Piece(state=state.value.replace(" ", "-"), called=_CALLED[state], count=count, x=round(x, 1), width=round(width, 1)))
+        found.append(Piece(state=state.value, count=count, x=round(x, 1), width=round(width, 1)))
         x += width
     return tuple(found)

@@ -12,7 +12,6 @@ from cachelib.model.site import Build, Contents, SiteImage
 
 #: Kinds of machines that the front page names at most.
 _MACHINES = 8
-_BASE = "org.opencontainers.image.base.name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +65,7 @@ def snippets(image: SiteImage, newest: Build | None) -> tuple[Snippet, ...]:
         ),
     ]  # fmt: skip
     if newest is not None and image.mirror_url.startswith("oci://"):
-        entry = image.catalog.entries[newest.hash]
-        if entry.annotations.get(_BASE):
+        if newest.base:
             about = f"Run {newest.name}@{newest.version} as a container; each build has an image of its own."
             found.append(Snippet(id="podman", title="podman", about=about, text=f"podman run --rm -it {newest.reference}"))
         about = f"Fetch the binary of {newest.name}@{newest.version} without Spack."
