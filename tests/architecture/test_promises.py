@@ -17,6 +17,8 @@ from cachelib.steps.api.schema import api_schema
 from cachelib.steps.reference import reference
 from cachelib.tools.task_help import task_help
 from cachelib.tools.workflow_files import workflow_help
+from tests import screens
+from tests.site.kinds import KINDS
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -93,3 +95,9 @@ def test_the_pins_of_the_examples_are_those_of_the_cache() -> None:
         yaml.safe_load((PROJECT / name).read_text(encoding="utf-8"))["stacks"]["examples"] for name in ("cache.yaml", "examples/cache.yaml")
     )
     assert (ours["spack"], ours["packages"]) == (examples["spack"], examples["packages"])
+
+
+def test_docs_show_every_kind_of_page() -> None:
+    assert screens.PAGE.read_text(encoding="utf-8") == screens.page(), "run `nox -s screens`"
+    wanted = {f"{kind}-{scheme}-{window}.jpg" for kind in KINDS for scheme in ("light", "dark") for window in screens.WINDOWS}
+    assert {path.name for path in screens.PICTURES.iterdir()} == wanted, "run `nox -s screens`"
