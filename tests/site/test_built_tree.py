@@ -9,7 +9,10 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+from openapi_spec_validator import validate
+
 from tests.site.conftest import PROJECT, need_tool
+from tests.support.api_client import check, strict
 from tests.support.sample import BUILDS, FAILURES, SITE
 from tests.unit.test_rendering import Page
 
@@ -104,3 +107,35 @@ def test_every_json_and_xml_file_is_one(site: Path) -> None:
     assert found["json"] > 1000
     assert found["xml"] == 3
     assert found["svg"] > 100
+
+
+def test_every_body_of_the_api_is_as_its_schema_says(site: Path) -> None:
+    kinds = set()
+    for path in (*(site / "api").rglob("*.json"), *(site / "manifest").rglob("*.html")):
+        name, body = path.relative_to(site).as_posix(), strict(path.read_bytes())
+        if path.name == "openapi.json":
+            validate(body)
+        elif path.name != "schema.json":
+            check(name.replace("/index.html", "/"), body)
+            kinds.add(body["meta"]["kind"] if "meta" in body else "spec-file")
+    assert kinds >= {"service", "package", "spec-shard", "failure-shard", "weather-stack", "spec-file", "manifest"}
+
+
+def test_feeds_are_feeds(site: Path) -> None:
+    """Atom (RFC 4287) and JSON Feed 1.1: what they say must be there is there, each entry once, and its address is one of the site."""
+    atom = "{http://www.w3.org/2005/Atom}"
+    for name in ("builds", "failures"):
+        feed = ElementTree.parse(site / f"feeds/{name}.xml").getroot()
+        items = json.loads((site / f"feeds/{name}.json").read_text(encoding="utf-8"))
+        assert feed.tag == f"{atom}feed"
+        assert items["version"] == "https://jsonfeed.org/version/1.1"
+        entries = feed.findall(f"{atom}entry")
+        for part in (feed, *entries):
+            assert all(part.findtext(f"{atom}{needed}") for needed in ("id", "title", "updated")), name
+        assert feed.find(f"{atom}author") is not None or all(entry.find(f"{atom}author") is not None for entry in entries)
+        ids = [entry.findtext(f"{atom}id") for entry in entries]
+        assert ids == [item["id"] for item in items["items"]]
+        assert len(ids) == len(set(ids)) >= 10
+        for item in items["items"]:
+            assert item["url"].startswith(SITE.url)
+            assert "content_text" in item or "content_html" in item
