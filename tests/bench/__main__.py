@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cachelib.model.errors import InstallError
 from cachelib.tools.files import write_atomically
-from tests.bench import local, page, real, search, site
+from tests.bench import jekyll, local, page, real, search, site
 from tests.bench.clock import PROJECT, Table
 from tests.support.certificates import make_certificates
 
@@ -27,7 +27,10 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="smaller sizes and one round: minutes instead of half an hour")
     parser.add_argument(
-        "--only", nargs="+", choices=("spack", "wire", "pacing", "growth", "memory", "site", "search"), help="leave the others out"
+        "--only",
+        nargs="+",
+        choices=("spack", "wire", "pacing", "growth", "memory", "site", "search", "jekyll"),
+        help="leave the others out",
     )
     parser.add_argument("--docs", action="store_true", help="write docs/explanation/performance.md from the results")
     asked = parser.parse_args()
@@ -47,6 +50,7 @@ def main() -> None:
             ),
             "memory": lambda: local.memory(table, folder / "memory", entries=1000 if asked.quick else 10000),
             "site": lambda: site.rendering(table, folder / "site", sizes=(1000, 10000) if asked.quick else (1000, 10000, 100000)),
+            "jekyll": lambda: jekyll.against_jekyll(table, folder / "jekyll", size=1000, rounds=rounds),
             "search": lambda: search.searching(table, folder / "search", size=100000),
         }
         for step in asked.only or steps:
