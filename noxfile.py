@@ -44,6 +44,13 @@ def cache(session: nox.Session) -> None:
 
 
 @nox.session
+def serve(session: nox.Session) -> None:
+    """Show the site on this machine while its templates are worked on: pages that are open load again after each change."""
+    locked(session, "tasks")
+    invoke(session, "serve", "--live", *session.posargs)
+
+
+@nox.session
 def inv(session: nox.Session) -> None:
     """Call any task: nox -s inv -- build --spec bzip2"""
     locked(session, "tasks")

@@ -424,11 +424,19 @@ def render(_: Context, config: str = "", to: str = "", out: str = "") -> Report:
     return pipeline.render(pipeline.open_workspace(config), to, out)
 
 
-@task(help={"config": CONFIG, "port": "port on 127.0.0.1; 0 takes a free one", "out": "folder of the site (default: var/site)"})
+@task(
+    help={
+        "config": CONFIG,
+        "to": f"what --live renders: {TO}",
+        "port": "port on 127.0.0.1; 0 takes a free one",
+        "out": "folder of the site (default: var/site)",
+        "live": "render it first, and again whenever a template or cache.yaml's site changes; pages that are open load again",
+    }
+)
 @reporting
-def serve(_: Context, config: str = "", port: int = 8000, out: str = "") -> None:
+def serve(_: Context, config: str = "", to: str = "", port: int = 8000, out: str = "", live: bool = False) -> None:
     """Show the rendered site on this machine."""
-    pipeline.serve(pipeline.open_workspace(config), port, out)
+    pipeline.serve(config, to, port, out, live=live)
 
 
 @task(

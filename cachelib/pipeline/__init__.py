@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from cachelib.pipeline.requests import answer, request
     from cachelib.pipeline.road import cache, demo
     from cachelib.pipeline.runs import again, keep_alive, schedule
+    from cachelib.pipeline.serving import serve
     from cachelib.pipeline.setting_up import setup
     from cachelib.pipeline.settings import config, docs
-    from cachelib.pipeline.site import render, serve
+    from cachelib.pipeline.site import render
     from cachelib.pipeline.verifying import verify
     from cachelib.pipeline.working import work
 
@@ -69,7 +70,7 @@ _MODULES = {
     "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road",
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
     "log": "reproducing", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
-    "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "site",
+    "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "serving",
     "setup": "setting_up", "verify": "verifying", "weather": "forecasting", "work": "working",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""From the registry to the site, and the site on this machine."""
+"""From the registry to the site."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from cachelib.model.config import Site
 from cachelib.model.errors import CacheError, CatalogError, ConfigError
 from cachelib.model.failure import Failure
 from cachelib.model.oci import CATALOG_TAG, Location, RegistryLocation
@@ -18,7 +19,7 @@ from cachelib.steps import artifacts, remembering, rendering
 from cachelib.steps.pages.failing import readable
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
-from cachelib.tools.site import serving, write_site
+from cachelib.tools.site import write_site
 from cachelib.tools.templates import JinjaTemplates
 
 #: Of so many failures the site shows the end of the log, of so many bytes.
@@ -27,6 +28,16 @@ _LOGS, _END = 200, 32 * 1024
 
 def render(ws: Workspace, to: str = "", out: str = "") -> Report:
     """Render website and API from the catalogs."""
+    images = site_images(ws, to)
+    folder = site_folder(ws, out)
+    written = write_site(folder, rendering.render(ws.settings.site, images, site_templates(ws.folder, ws.settings.site)))
+    actions.set_outputs(ws.env, {"folder": str(folder)})
+    rewritten = f"{written.new} new, {written.changed} changed, {written.gone} gone; the others are as they were"
+    return Report(lines=(f"render: {written.files} files ({written.size / 1e6:.1f} MB) in {folder}", f"  {rewritten}"))
+
+
+def site_images(ws: Workspace, to: str = "") -> list[SiteImage]:
+    """What the registry holds; raise CatalogError where nothing is indexed in it."""
     images, indexed = [], []
     for image in ws.images():
         location = ws.location(to).child(image)
@@ -42,26 +53,25 @@ def render(ws: Workspace, to: str = "", out: str = "") -> Report:
         )  # fmt: skip
     if not any(indexed):
         raise CatalogError(f"nothing is indexed in {ws.location(to)}", hint="is it the right place? `inv push` and `inv index` fill it")
-    folder = Path(out).resolve() if out else ws.var / "site"
-    written = write_site(folder, rendering.render(ws.settings.site, images, _templates(ws)))
-    actions.set_outputs(ws.env, {"folder": str(folder)})
-    rewritten = f"{written.new} new, {written.changed} changed, {written.gone} gone; the others are as they were"
-    return Report(lines=(f"render: {written.files} files ({written.size / 1e6:.1f} MB) in {folder}", f"  {rewritten}"))
+    return images
 
 
-def serve(ws: Workspace, port: int = 8000, out: str = "") -> None:
-    """Show the rendered site on this machine until interrupted."""
-    with serving(Path(out).resolve() if out else ws.var / "site", port) as server, contextlib.suppress(KeyboardInterrupt):
-        ws.progress.say(f"the site is at http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
-        server.serve_forever()
+def site_folder(ws: Workspace, out: str = "") -> Path:
+    """Where the site is rendered to."""
+    return Path(out).resolve() if out else ws.var / "site"
 
 
-def _templates(ws: Workspace) -> JinjaTemplates:
-    """The templates: the owner's where there are some, else those of this project."""
-    own = ws.settings.site.templates
-    if own and not (ws.folder / own).is_dir():
-        raise ConfigError(f"site.templates: {ws.folder / own} is no folder", hint="copy the templates that are to be other ones there")
-    return JinjaTemplates(*([ws.folder / own] if own else []), PROJECT / "templates")
+def site_templates(folder: Path, site: Site) -> JinjaTemplates:
+    """The templates: the owner's, beside cache.yaml in `folder`, where there are some, else those of this project."""
+    own = folder / site.templates
+    if site.templates and not own.is_dir():
+        raise ConfigError(f"site.templates: {own} is no folder", hint="copy the templates that are to be other ones there")
+    return JinjaTemplates(*template_folders(folder, site))
+
+
+def template_folders(folder: Path, site: Site) -> list[Path]:
+    """The folders that templates are looked for in, the owner's first."""
+    return [*([folder / site.templates] if site.templates else []), PROJECT / "templates"]
 
 
 def _logs(repository: Repository, failures: Mapping[str, Failure]) -> dict[str, str]:

@@ -128,6 +128,11 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def settings_path(config: str = "") -> Path:
+    """The settings file: as told on the command line, else what CACHE_CONFIG names, else cache.yaml."""
+    return Path(config or os.environ.get("CACHE_CONFIG") or "cache.yaml").resolve()
+
+
 def open_workspace(config: str = "", var: str = "", shared: str = "", *, settings: Settings | None = None) -> Workspace:
     """Read cache.yaml, or what CACHE_CONFIG names (or take the settings given in its place), and look around; raise ConfigError.
 
@@ -138,7 +143,7 @@ def open_workspace(config: str = "", var: str = "", shared: str = "", *, setting
     kept = os.environ.get("RUNNER_ENVIRONMENT") != "github-hosted"
     anybodys = kept and os.environ.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
     shared = shared or ("" if anybodys else os.environ.get("CACHE_SHARED", ""))
-    path = Path(config or os.environ.get("CACHE_CONFIG") or "cache.yaml").resolve()
+    path = settings_path(config)
     place = Path(var).resolve() if var else path.parent / "var"
     return Workspace(
         settings=settings or read_settings(path),

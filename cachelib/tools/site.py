@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cachelib.model.errors import RenderError
 from cachelib.model.ports import Files
@@ -38,8 +40,7 @@ def write_site(folder: Path, files: Files) -> Written:
     A file that is there already, byte for byte, is linked and not written again: it keeps its time.
     """
     try:
-        if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
-            raise RenderError(f"{folder} holds files that are not a site of ours", hint="name another folder, or empty this one")
+        _check_ours(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
@@ -51,6 +52,18 @@ def write_site(folder: Path, files: Files) -> Written:
     except OSError as error:
         raise RenderError(f"{folder} can't be written: {error}", hint="name a folder that can be made with --out") from None
     return written
+
+
+def make_folder(folder: Path) -> None:
+    """Make an empty folder of a site, where there is none yet. Raise RenderError."""
+    if not folder.is_dir():
+        write_site(folder, ())
+    _check_ours(folder)
+
+
+def _check_ours(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        raise RenderError(f"{folder} holds files that are not a site of ours", hint="name another folder, or empty this one")
 
 
 def _write(fresh: Path, files: Files, last: Path) -> Written:
@@ -114,32 +127,61 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
-class _Handler(SimpleHTTPRequestHandler):
+class SiteHandler(SimpleHTTPRequestHandler):
+    """Answers with the files of a folder, and with the site's own page for what isn't there, as GitHub Pages does."""
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class names it so)
         """Say nothing: the browser shows what it got."""
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Show the site's own page for what isn't there, as GitHub Pages does."""
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        """Begin to answer; a name that no disk can have, such as one with a zero byte, is of nothing."""
+        try:
+            return super().send_head()
+        except ValueError:
+            self.send_error(404)
+            return None
+
+    def list_directory(self, path: str | os.PathLike[str]) -> None:  # noqa: ARG002 (the base class asks for it)
+        """Show no lists of files: GitHub Pages has none."""
+        self.send_error(404)
+
+    def missing(self) -> bytes | None:
+        """The page for what isn't there."""
         page = Path(str(self.directory), "404.html")
-        if code != 404 or not page.is_file():
+        return page.read_bytes() if page.is_file() else None
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Show the site's own page for what isn't there."""
+        body = self.missing() if code == 404 else None
+        if body is None:
             super().send_error(code, message, explain)
             return
-        body = page.read_bytes()
-        self.send_response(code)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        self.begin(code, "text/html; charset=utf-8", body)
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def begin(self, code: int, kind: str, body: bytes) -> None:
+        """Send what stands before a body."""
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that went on to another page before it had all of this one."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 @contextlib.contextmanager
-def serving(folder: Path, port: int) -> Iterator[ThreadingHTTPServer]:
+def serving(folder: Path, port: int, handler: Callable[..., SiteHandler] = SiteHandler) -> Iterator[ThreadingHTTPServer]:
     """A server of a folder on 127.0.0.1; port 0 takes a free one. Raise RenderError if it can't."""
     if not folder.is_dir():
         raise RenderError(f"{folder} does not exist", hint="run `inv render` first")
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
+        server = _Server(("127.0.0.1", port), partial(handler, directory=str(folder)))
     except (OSError, OverflowError) as error:
         raise RenderError(f"port {port} can't be used: {error}", hint="choose another with --port") from None
     with server:
