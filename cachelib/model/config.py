@@ -112,6 +112,14 @@ class Stack:
             item={"type": "string", "pattern": _LINE},
         ),
     )
+    system_packages: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc(
+            "Packages of apt or Homebrew, such as gcc-14, that GitHub's own runners install before they build; "
+            "elsewhere they have to be there.",
+            item={"type": "string", "pattern": r"^[a-z0-9][a-z0-9+.@_-]*$(?!\n)", "maxLength": 100},
+        ),
+    )
     externals: tuple[str, ...] = field(
         default=(),
         metadata=_doc(

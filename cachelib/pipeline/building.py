@@ -223,7 +223,8 @@ def _compilers(spack: Spack, stack: Stack, name: str) -> tuple[str, ...]:
     if not found:
         raise BuildError(
             f"stack {name} takes {' or '.join(stack.compilers)}, and Spack finds {', '.join(there) or 'no compiler'} on this machine",
-            hint="install one (on Debian and Ubuntu `apt install gcc-13 g++-13 gfortran-13`), or name one that is here in `compilers`",
+            hint="install one (on Debian and Ubuntu `apt install gcc-13 g++-13 gfortran-13`), or name one that is here in `compilers`; "
+            "`system_packages` of the stack has GitHub's runners install it",
         )
     return found
 

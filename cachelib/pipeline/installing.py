@@ -13,6 +13,7 @@ from cachelib.pipeline.workspace import Workspace
 from cachelib.steps.reports import Report
 from cachelib.tools import git
 from cachelib.tools.spack import Folders, Spack
+from cachelib.tools.system_packages import ensure
 
 
 def install(ws: Workspace, stack_name: str = "", spack_root: str = "") -> Report:
@@ -25,6 +26,9 @@ def install(ws: Workspace, stack_name: str = "", spack_root: str = "") -> Report
 
 def prepare_spack(ws: Workspace, stack: Stack, name: str, spack_root: str) -> tuple[Spack, dict[str, str]]:
     """A configured Spack for a stack, and its package repositories; installs what is missing."""
+    if stack.system_packages:
+        ours = ws.env.get("RUNNER_ENVIRONMENT") == "github-hosted"
+        ensure(stack.system_packages, install=ours, env=ws.env, say=ws.progress.say)
     root = Path(spack_root or ws.env.get("SPACK_ROOT", "") or ws.shared / "spack" / stack.spack.commit[:12])
     given = bool(spack_root or ws.env.get("SPACK_ROOT"))
     if not given:
