@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cachelib.model.errors import RenderError
 from cachelib.model.ports import Files
@@ -117,6 +118,14 @@ def _exchange(one: Path, other: Path) -> bool:
 class _Handler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class names it so)
         """Say nothing: the browser shows what it got."""
+
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        """Find the file; an address that no file can have (a NUL is in it) is one that isn't there."""
+        try:
+            return super().send_head()
+        except ValueError:
+            self.send_error(404)
+            return None
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Show the site's own page for what isn't there, as GitHub Pages does."""
