@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -20,6 +22,8 @@ from cachelib.model.errors import CacheError
 from cachelib.model.oci import compact_json
 from cachelib.model.site import SiteImage
 from cachelib.steps.collecting import collect
+from cachelib.steps.pages.failing import failing
+from cachelib.steps.pages.news import MOST, feeds, newest
 from cachelib.steps.rendering import render
 from cachelib.tools.config_file import parse_settings
 from cachelib.tools.site import write_site
@@ -28,7 +32,8 @@ from tests.site.conftest import PROJECT
 from tests.support.hostile import HUGE, MARKED, ODD, TEXTS, YAML
 from tests.support.hostile_site import CASES, FREE, SITE, harmless, hostile, image, odd_image, payloads
 from tests.support.mirrors import make_catalog, make_node
-from tests.support.trees import check_tree, shapes, snapshot
+from tests.support.trees import check_tree, shapes, snapshot, strict_json
+from tests.unit.test_pages import ATOM
 
 TEMPLATES = JinjaTemplates(PROJECT / "templates")
 #: Files and folders of the site itself.
@@ -99,6 +104,21 @@ def test_every_file_is_whole_and_no_page_has_other_tags(folder: Path, twin: Path
         # A homepage or a run that is an address of the web is a link, and nothing else is more than in the twin.
         assert set(tags - wanted[path]) <= {("a", "href", "rel"), ("dt",), ("dd",)}, path
         assert not wanted[path] - tags, path
+
+
+def test_every_feed_is_one() -> None:
+    """A feed holds the last fifty: here it is made of all of them, in their turn."""
+    contents = collect([image(hostile, payloads())])
+    builds, failures = newest(contents, 10_000), failing(contents)
+    assert min(len(builds), len(failures)) > len(MARKED)
+    told = set[str]()
+    for at in range(0, len(builds), MOST):
+        for path, data in feeds(SITE, builds[at : at + MOST], failures[at : at + MOST]):
+            text = data.decode()
+            entries = strict_json(text)["items"] if path.suffix == ".json" else list(ElementTree.fromstring(text).iter(f"{ATOM}entry"))
+            assert len(entries) == len((builds if path.stem == "builds" else failures)[at : at + MOST])
+            told |= {f"{path.name} {marker}" for marker in re.findall(r"m\d{3}m", text)}
+    assert len(told) >= 4 * len(MARKED)
 
 
 def test_what_json_holds_where_text_belongs(tmp_path: Path) -> None:
@@ -232,7 +252,11 @@ def _sites(key: str, good: list[Settings]) -> Iterator[tuple[Site, str]]:
         case "keys":
             yield Site(keys=tuple(key for found in good for key in found.site.keys)), "v1"
         case _:
-            yield from ((found.site, stack.image_name) for found in good for stack in found.stacks.values())
+            yield from (
+                (replace(found.site, url=found.site.url or "https://o.github.io/r"), stack.image_name)
+                for found in good
+                for stack in found.stacks.values()
+            )
 
 
 def test_hostile_folders_of_a_cache_are_text(tmp_path: Path) -> None:

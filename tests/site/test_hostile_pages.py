@@ -272,3 +272,15 @@ def test_what_is_not_there(seen: Watched) -> None:
     for texts in TEXTS.values():
         address = "".join(quote(text.encode("utf-8", "replace"), safe="") for text in texts)
         assert "Nothing is here" in seen.open(f"nowhere-{address}?{address}#{address}", "404 (")
+
+
+def test_needs_in_a_circle_end(seen: Watched) -> None:
+    """No spec that was indexed has one; a catalog that somebody else wrote may."""
+    seen.open("build/index.html")
+    found = seen.page.evaluate("""async () => {
+      const { layers } = await import("/assets/api.js");
+      const node = (hash, ...needs) => [hash, { hash, dependencies: needs.map((other) => ({ hash: other, type: ["link"] })) }];
+      return layers(new Map([node("a", "b", "a"), node("b", "c"), node("c", "a", "d"), node("d")]), "a").map(({ hash }) => hash);
+    }""")
+    assert found == ["d", "c", "b", "a"]
+    seen.check()
