@@ -14,7 +14,7 @@ from typing import Any
 from cachelib.model.database import Database
 from cachelib.model.digest import Digest
 from cachelib.model.errors import FormatError
-from cachelib.model.oci import Descriptor, check_tag
+from cachelib.model.oci import Descriptor, check_size, check_tag
 from cachelib.model.spec import ConcreteSpec, Node, check_hash, parse_node
 
 #: Of the catalog's own format; a reader of another major version rebuilds it from the tags.
@@ -175,12 +175,12 @@ def _entry(dag_hash: str, raw: Mapping[str, Any]) -> CatalogEntry:
     return CatalogEntry(
         hash=check_hash(dag_hash, "a catalog entry"),
         tag=check_tag(raw["tag"]),
-        spec_format=int(raw["specFormat"]),
+        spec_format=check_size(raw["specFormat"]),
         manifest=Descriptor.parse(raw["manifest"]),
         tarball=Descriptor.parse(raw["tarball"]),
         diff_id=Digest.parse(raw["diffId"]),
-        layer_count=int(raw["layerCount"]),
-        layers_size=int(raw["layersSize"]),
+        layer_count=check_size(raw["layerCount"]),
+        layers_size=check_size(raw["layersSize"]),
         annotations={str(k): str(v) for k, v in raw["annotations"].items()},
         stale=raw.get("stale") is True,
     )

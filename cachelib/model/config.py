@@ -17,6 +17,9 @@ _NAME = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$(?!\n)"
 _REF = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$(?!\n)"
 _URL = r"^(https://|ssh://|file://|git@)[^\s]+$(?!\n)"
 _LINE = r"^[^\r\n\x00]+$(?!\n)"
+# What pages and feeds tell: XML holds no control characters, UTF-8 no halves of surrogate pairs, and nothing turns the direction of a page.
+_TOLD = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+$(?!\n)"
+_WEB = r"^https?://[!-~]+$(?!\n)"
 _COLOR = r"^#[0-9a-fA-F]{6}$(?!\n)"
 
 
@@ -192,12 +195,12 @@ class Stack:
 class Site:
     """How the website presents itself."""
 
-    title: str = field(default="Spack build cache", metadata=_doc("Title of the website.", pattern=_LINE, minLength=1))
+    title: str = field(default="Spack build cache", metadata=_doc("Title of the website.", pattern=_TOLD, minLength=1, maxLength=200))
     description: str = field(
-        default="Binary packages that stock Spack installs.", metadata=_doc("One sentence below the title.", pattern=_LINE)
+        default="Binary packages that stock Spack installs.", metadata=_doc("One sentence below the title.", pattern=_TOLD, maxLength=1000)
     )
     url: str = field(
-        default="", metadata=_doc("Where the site is served, such as https://OWNER.github.io/REPO.", pattern=r"^https?://[^\s]+$(?!\n)")
+        default="", metadata=_doc("Where the site is served, such as https://OWNER.github.io/REPO.", pattern=_WEB, maxLength=1000)
     )
     color: str = field(default="", metadata=_doc("Colour of links and bars on a light ground, such as #0b6e63.", pattern=_COLOR))
     color_dark: str = field(default="", metadata=_doc("The same on a dark ground.", pattern=_COLOR))
@@ -212,7 +215,7 @@ class Site:
         default=(),
         metadata=_doc(
             "Web addresses of the public keys of signed mirrors made from this cache; the API tells them.",
-            item={"type": "string", "pattern": r"^https?://[^\s]+$(?!\n)"},
+            item={"type": "string", "pattern": _WEB, "maxLength": 1000},
         ),
     )
 

@@ -16,7 +16,7 @@ from cachelib.model.spec import check_hash
 
 #: Days from a failure to the next try: doubled with each failure, up to this.
 LONGEST_WAIT = 14
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

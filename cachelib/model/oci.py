@@ -57,13 +57,10 @@ class Descriptor:
         """Read a descriptor's JSON object; raise FormatError where it is none."""
         if not isinstance(raw, dict):
             raise FormatError("a descriptor is not a JSON object")
-        size = raw.get("size")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise FormatError(f"the size of a descriptor is {size!r}")
         return cls(
             media_type=str(raw.get("mediaType", "")),
             digest=Digest.parse(raw.get("digest")),
-            size=size,
+            size=check_size(raw.get("size")),
             annotations=_annotations(raw),
         )
 
@@ -234,6 +231,13 @@ def check_tag(tag: str) -> str:
 def go_architecture(target_family: str) -> str:
     """OCI's architecture of a Spack target family (binary_distribution.py, `_oci_archspec_to_gooarch`)."""
     return {"aarch64": "arm64", "x86_64": "amd64"}.get(target_family, target_family)
+
+
+def check_size(value: object) -> int:
+    """Return the number if it is one of bytes or of things (image-spec, descriptor.md: int64); raise FormatError otherwise."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise FormatError(f"{value!r:.80} is no size and no number of things")
+    return value
 
 
 def compact_json(data: object) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from sys import intern
 
 from cachelib.model.catalog import CatalogEntry
@@ -20,7 +21,7 @@ _OCI = "org.opencontainers.image."
 #: Longer texts than these (characters) are cut: a list is no place for them.
 WORD_LIMIT, VARIANTS_LIMIT, MAINTAINERS_LIMIT = 100, 2_000, 20
 _WEB = re.compile(r"https?://[^\s\x00-\x20\x7f\"<>\\^`{|}]{1,1000}")
-_TIME = re.compile(r"[12]\d{3}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\dZ")
+_TIME = re.compile(r"[12]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Whoever ran the workflow attested in that repository: GitHub, REST API, "List attestations".
 _GITHUB = re.compile(r"https://github\.com/([A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100})/actions/runs/\d+(?:/.*)?")
@@ -74,7 +75,7 @@ def _build(image: SiteImage, entry: CatalogEntry, graph: Graph, libc: str, missi
     node, about = graph.nodes[entry.hash], entry.annotations
     run = web(about.get(f"{PREFIX}build.run", ""))
     return Build(
-        image=image.name, hash=intern(entry.hash), name=node.name, version=node.version, variants=node.variants[:VARIANTS_LIMIT],
+        image=image.name, hash=intern(entry.hash), name=node.name, version=node.version, variants=printable(node.variants[:VARIANTS_LIMIT]),
         target=node.target, os=node.os, platform=node.platform, compilers=graph.compilers(entry.hash), libc=libc,
         size=entry.tarball.size, image_size=entry.layers_size, digest=str(entry.manifest.digest),
         reference=f"{image.reference}:{entry.tag}", base=word(about.get(f"{_OCI}base.name", "")),
@@ -115,7 +116,7 @@ def _package(name: str, found: list[tuple[Build, CatalogEntry]]) -> Package:
 
 def web(url: str) -> str:
     """A link, if it is one that a page may hold; else nothing."""
-    return intern(url) if _WEB.fullmatch(url) else ""
+    return intern(url) if _WEB.fullmatch(url) and printable(url) == url else ""
 
 
 def commit(text: str) -> str:
@@ -125,7 +126,10 @@ def commit(text: str) -> str:
 
 def moment(text: str) -> str:
     """A time in UTC, if it is one."""
-    return text if _TIME.fullmatch(text) else ""
+    try:
+        return text if _TIME.fullmatch(text) and datetime.fromisoformat(text) else ""
+    except ValueError:  # the 39th of a month
+        return ""
 
 
 def word(text: str) -> str:

@@ -8,7 +8,8 @@ from enum import Enum
 
 from cachelib.model.failure import Failure
 from cachelib.model.spec import RUNTIME
-from cachelib.model.wanted import Wanted, WantedSpec
+from cachelib.model.text import printable
+from cachelib.model.wanted import REASON, Wanted, WantedSpec
 from cachelib.steps.building import Lock
 
 #: Why something is missing of which nothing more is known.
@@ -174,7 +175,7 @@ def _reasons(wanted: Wanted, stored: Mapping[str, Stored], failing: Mapping[str,
     for spec in specs.values():
         for h in (*spec.needs, *spec.takes):
             users.setdefault(h, []).append(spec.hash)
-    found = {h: failing[h].told() for h in sorted(specs) if h in failing and h not in stored}
+    found = {h: printable(failing[h].told()[:REASON]) for h in sorted(specs) if h in failing and h not in stored}
     waiting = [(h, f"{specs[h].label}, which building it takes, {reason}") for h, reason in found.items()]
     while waiting:
         h, reason = waiting.pop(0)

@@ -20,8 +20,13 @@ from cachelib.model.text import printable
 
 #: A document of more values than this is no settings file.
 NODES = 100_000
+#: A message of more characters than this quotes what nobody reads.
+_MESSAGE = 2_000
 #: Names that the site keeps for itself, beside the images.
-RESERVED = frozenset({"packages", "api", "assets", "manifest", "index.html", "404.html"})
+RESERVED = frozenset({
+    "packages", "api", "assets", "manifest", "badges", "build", "failures", "feeds", "search", "statistics", "weather",
+    "index.html", "404.html", "sitemap.xml",
+})  # fmt: skip
 Path_ = tuple[str | int, ...]
 
 
@@ -80,7 +85,7 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def _error(name: str, problems: list[tuple[int, str]]) -> ConfigError:
-    listed = "\n".join(f"  {name}:{line}: {printable(message)}" for line, message in sorted(set(problems)))
+    listed = "\n".join(f"  {name}:{line}: {printable(message[:_MESSAGE])}" for line, message in sorted(set(problems)))
     count = "one problem" if len(set(problems)) == 1 else f"{len(set(problems))} problems"
     return ConfigError(f"{count} in {name}:\n{listed}", hint="mend them, then run `inv config` to check")
 

@@ -101,13 +101,15 @@ export const isRuntime = (edge) => edge.types.includes("link") || edge.types.inc
 
 // The nodes of an image, in the order of its layers: each after all that it needs, the root last; externals have none.
 export function layers(nodes, root) {
-  const order = new Set();
+  const order = new Set(), entered = new Set();
   const stack = [[root, false]];
   while (stack.length) {
     const [hash, left] = stack.pop();
     const node = nodes.get(hash);
     if (!node || order.has(hash)) continue;
     if (left) { order.add(hash); continue; }
+    if (entered.has(hash)) continue;
+    entered.add(hash);
     stack.push([hash, true]);
     for (const edge of edges(node)) if (isRuntime(edge) && !order.has(edge.hash)) stack.push([edge.hash, false]);
   }

@@ -3,7 +3,7 @@
 
 import { byTemplate, closure, each, edges, isRuntime, layers, NODES, sharded, spec, wanted } from "./api.js";
 import { graph } from "./drawing.js";
-import { buildPage, bytes, code, commands, facts, make, needs, outward, packagePage, provenance, tags, variantLine, variantWords } from "./parts.js";
+import { buildPage, bytes, code, commands, facts, make, needs, outward, packagePage, plain, provenance, tags, target, variantLine, variantWords } from "./parts.js";
 
 // Dependents that are named at once; more layers than this are unfolded on request, as each may take a file.
 const FEW = 24, FEW_LAYERS = 16;
@@ -48,16 +48,15 @@ async function show() {
 }
 
 function notPublished(node) {
-  if (node.external) return `Not in the cache: an external, taken from the machine at ${node.external.path ?? "a place of its own"}.`;
+  if (node.external) return `Not in the cache: an external, taken from the machine at ${plain(node.external.path ?? "a place of its own")}.`;
   return "Not published: another build was made with it, or stands on it.";
 }
 
 async function parts(found, here) {
   const { node, hash } = found;
   const words = variantWords(variantLine(node.parameters));
-  const target = node.arch?.target?.name ?? node.arch?.target;
   const first = found.builds.at(-1);
-  page.append(tags([target, node.arch?.platform_os, ...(first?.compilers ?? []), first?.libc]));
+  page.append(tags([target(node), node.arch?.platform_os, ...(first?.compilers ?? []), first?.libc]));
   if (words.length) page.append(make("p", {}, words.join(", ")));
   for (const build of [...found.builds].reverse()) page.append(image(build, hash, node));
   const drawing = make("section", { "aria-labelledby": "graph" }, make("h2", { id: "graph" }, "Dependencies"),

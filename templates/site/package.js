@@ -2,7 +2,7 @@
 "use strict";
 
 import { get, spec, wanted } from "./api.js";
-import { buildPage, bytes, built, commands, facts, make, needs, provenance, tags, variantLine, variantWords } from "./parts.js";
+import { buildPage, bytes, built, commands, facts, make, needs, provenance, tags, target, variantLine, variantWords } from "./parts.js";
 
 const chosen = document.getElementById("chosen");
 const address = document.getElementById("json").getAttribute("href");
@@ -32,10 +32,9 @@ async function choose() {
   }
   const { node } = found;
   const words = variantWords(variantLine(node.parameters));
-  const target = node.arch?.target?.name ?? node.arch?.target;
   chosen.replaceChildren(
     make("h2", {}, `${node.name}@${node.version} `, make("a", { class: "hash", href: buildPage(hash) }, `/${hash.slice(0, 7)}`)),
-    tags([target, node.arch?.platform_os, ...build.compilers, build.libc]),
+    tags([target(node), node.arch?.platform_os, ...build.compilers, build.libc]),
     words.length ? make("p", {}, words.join(", ")) : "",
     ...commands(hash, node.name, build),
     make("h3", {}, "Why this build"),

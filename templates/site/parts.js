@@ -35,13 +35,23 @@ export function bytes(count) {
   return `${value.toFixed(1)} TB`;
 }
 
+// A value of a spec in one line: any JSON may stand there, and what turns or ends a line becomes `?` (cachelib/model/text.py).
+export function plain(value) {
+  const text = value !== null && typeof value === "object" ? JSON.stringify(value) : String(value);
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, "?");
+}
+
+export function target(node) {
+  const found = node.arch?.target;
+  return typeof found === "string" ? found : found?.name;
+}
+
 // The variants of a node as Spack writes them (`steps/wording.py` has the same of a line).
 export function variantLine(parameters) {
   return Object.entries(parameters ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => {
-    if (value === true) return `+${key}`;
-    if (value === false) return `~${key}`;
+    if (typeof value === "boolean") return plain(`${value ? "+" : "~"}${key}`);
     if (value && typeof value === "object" && !Object.keys(value).length) return "";
-    return `${key}=${Array.isArray(value) ? value.join(",") : value}`;
+    return `${plain(key)}=${Array.isArray(value) ? value.map(plain).join(",") : plain(value)}`;
   }).filter(Boolean).join(" ");
 }
 

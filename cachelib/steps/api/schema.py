@@ -157,8 +157,10 @@ def _kinds() -> dict[str, dict[str, Schema]]:
         "recents": {"count": _COUNT, "builds": _list(recent), "pages": _by(PARAMETERS["page"].pattern, _ref("Digest"))},
         "history": {"page": _COUNT, "builds": _list(recent)},
         "weather": {"count": _COUNT, "stacks": _list(_object({"path": _TEXT, "digest": _ref("Digest"), **_weather()}))},
-        "weather-stack": {**_weather(), "requests": _about(_list(_object(_request())), "The worst first, 2,000 at most."),
-            "missing": _about(_list(_ref("Lack")), "What is wanted and not there, each spec once, 1,000 at most.")},
+        "weather-stack": {
+            **_weather(), "count": _COUNT, "requests": _about(_list(_object(_request())), "The worst first; as many as fit."),
+            "missingCount": _COUNT, "missing": _about(_list(_ref("Lack")), "What is wanted and not there, each spec once; as many as fit."),
+        },
         "coverage": {"count": _COUNT, "coverage": _list(_object({"image": _TEXT, "stack": _MAYBE, "target": _TEXT, **total}))},
         "compilers": {"count": _COUNT, "compilers": _list(_object({"compiler": _TEXT, "targets": _TEXTS, **total}))},
         "targets": {"count": _COUNT, "targets": _list(_object({"target": _TEXT, "platform": _TEXT, "os": _TEXT, **total}))},

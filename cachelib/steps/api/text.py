@@ -97,6 +97,11 @@ def parts(found: Iterable[bytes], limit: int = FILE_LIMIT) -> Iterator[list[byte
     yield part
 
 
+def fitting(found: Iterable[bytes], limit: int = FILE_LIMIT) -> bytes:
+    """The first of encoded rows, as many as fit a file, as `rows` writes them."""
+    return rows(next(parts(found, limit)))
+
+
 def chunks(names: Iterable[str], most: int = 512) -> Iterator[tuple[str, list[str]]]:
     """Sorted names in groups of some 256, each with a name that tells it from the others.
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from cachelib.model.digest import Digest
 from cachelib.model.site import Contents, page_path
-from cachelib.steps.api.text import Document, Ref, document, encode, rows
+from cachelib.steps.api.text import FILE_LIMIT, Document, Ref, document, encode, fitting, rows
 from cachelib.steps.standing import standing
 from cachelib.steps.weather import Forecast, Lack, State, Weather
 
@@ -22,8 +22,10 @@ def weather(contents: Contents) -> Generator[Document, None, Ref]:
         name = Digest.of("\n".join((image.name, found.stack, found.runner)).encode()).hex[:16]
         fields = {
             **_head(image.name, found),
-            "requests": rows(encode(_request(one, known)) for one in found.requests[:REQUESTS]),
-            "missing": rows(encode(_lack(one, known)) for one in found.lacks[:LACKS]),
+            "count": len(found.requests),
+            "requests": fitting(encode(_request(one, known)) for one in found.requests[:REQUESTS]),
+            "missingCount": len(found.lacks),
+            "missing": fitting((encode(_lack(one, known)) for one in found.lacks[:LACKS]), FILE_LIMIT // 2),
         }
         made = document(f"weather/{name}.json", "weather-stack", fields)
         yield made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ _PAGES = 50_000
 _ATOM = "http://www.w3.org/2005/Atom"
 #: What nobody recorded the time of is as old as can be.
 _NEVER = "1970-01-01T00:00:00Z"
+# What no XML may hold, not even escaped (XML 1.0, 2.2, Char).
+_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +108,7 @@ def _atom(title: str, root: str, own: str, entries: list[Entry]) -> bytes:
         _add(entry, "link", "", rel="alternate", href=root + one.page)
         _add(entry, "summary", one.about)
     ElementTree.indent(feed, " ")
-    return b'<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(feed, "unicode").encode("utf-8", "replace") + b"\n"
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + _NO_XML.sub("?", ElementTree.tostring(feed, "unicode")).encode() + b"\n"
 
 
 def _add(parent: ElementTree.Element, tag: str, text: str, **attributes: str) -> ElementTree.Element:

@@ -11,7 +11,7 @@ from cachelib.steps.weather import Forecast, State, Weather
 
 #: The width of a bar (of its own units), and its least piece; requests that a stack shows, and missing specs of a request.
 WIDTH, LEAST = 640.0, 6.0
-REQUESTS, LACKS = 300, 8
+REQUESTS, LACKS = 500, 8
 
 #: The states from good to bad, as a bar shows them.
 _STATES = (State.READY, State.EXTERNAL, State.RESTRICTED, State.PARTLY, State.MISSING, State.FAILING, State.REFUSED)
