@@ -389,6 +389,22 @@ def weather(
 
 
 @task(
+    help={
+        "what": "a spec, made concrete by your own Spack; or a file of `spack spec --json`, a spack.lock, the folder of an environment",
+        "config": CONFIG,
+        "to": TO,
+        "image": IMAGE,
+        "spack": "root of the Spack that makes a spec concrete (default: $SPACK_ROOT, or the spack on your PATH)",
+        "json": JSON,
+    }
+)
+@reporting
+def why(_: Context, what: str, config: str = "", to: str = "", image: str = "", spack: str = "", json: str = "") -> Report:
+    """Tell why Spack would not take a spec from the cache: the nearest build, what differs, and what to type instead."""
+    return pipeline.why(pipeline.open_workspace(config), what, to, image, spack)
+
+
+@task(
     iterable=["keep"],
     help={
         "keep": "a spack.lock, or a file of DAG hashes, whose specs are kept too; may be repeated",

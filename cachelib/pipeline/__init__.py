@@ -10,6 +10,7 @@ from cachelib.pipeline.workspace import Workspace, open_workspace
 from cachelib.tools.process import prepare_process
 
 if TYPE_CHECKING:
+    from cachelib.pipeline.asking import why
     from cachelib.pipeline.building import build
     from cachelib.pipeline.doctoring import doctor
     from cachelib.pipeline.forecasting import weather
@@ -62,6 +63,7 @@ __all__ = [
     "setup",
     "verify",
     "weather",
+    "why",
     "work",
     "write_report",
 ]  # fmt: skip
@@ -71,7 +73,7 @@ _MODULES = {
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
     "log": "reproducing", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
     "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "serving",
-    "setup": "setting_up", "verify": "verifying", "weather": "forecasting", "work": "working",
+    "setup": "setting_up", "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",
 }  # fmt: skip
 
 

@@ -96,8 +96,8 @@ class Client:
     mirrors: Mapping[str, str] = field(default_factory=dict)
     cache: Path
 
-    def run(self, *arguments: str, check: bool = True) -> str:
-        """Run a command of Spack; return its output."""
+    def env(self) -> dict[str, str]:
+        """The environment in which Spack is this user's, with the user's configuration written."""
         config = self.home / "config"
         config.mkdir(parents=True, exist_ok=True)
         settings = {
@@ -119,9 +119,13 @@ class Client:
             "SPACK_USER_CACHE_PATH": str(self.home / "cache"), "SPACK_PYTHON": sys.executable,
             "SSL_CERT_FILE": str(self.certificates.authority),
         }  # fmt: skip
+        return env
+
+    def run(self, *arguments: str, check: bool = True) -> str:
+        """Run a command of Spack; return its output."""
         done = subprocess.run(
             [str(self.root / "bin/spack"), "--color", "never", *arguments],
-            env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=900, check=False,
+            env=self.env(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=900, check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout
         return done.stdout

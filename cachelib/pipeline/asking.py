@@ -1,0 +1,101 @@
+"""Why Spack would not take a spec, a lock file's or an environment's from the cache."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cachelib.model.errors import CacheError, CatalogError, UsageError
+from cachelib.model.oci import parse_json
+from cachelib.model.spec import ConcreteSpec, parse_spec
+from cachelib.pipeline.workspace import Workspace
+from cachelib.steps import artifacts, building, reports
+from cachelib.steps.reports import Report
+from cachelib.steps.why import answer
+from cachelib.steps.why_reports import summary, why_report
+from cachelib.tools.files import read_limited
+from cachelib.tools.process import run
+
+#: Bytes of a file that is asked about at most.
+_LIMIT = 256 * 1024 * 1024
+_HOW = "a spec (`hdf5+mpi`), a file of `spack spec --json`, a spack.lock, or the folder of an environment"
+
+
+def why(ws: Workspace, what: str, to: str = "", image: str = "", spack_root: str = "") -> Report:
+    """Hold specs against the catalogs, and tell of each that isn't there which build is nearest, what differs, and what to do."""
+    if image and image not in ws.images():
+        raise UsageError(f"there is no image {image!r}", hint=f"cache.yaml has: {', '.join(ws.images())}")
+    specs = list(_specs(ws, what, spack_root))
+    if not specs:
+        raise UsageError(f"{what} asks for nothing", hint=f"name {_HOW}")
+    found: list[Report] = []
+    for name in [image] if image else ws.images():
+        repository = ws.repository(ws.location(to).child(name))
+        catalog = artifacts.load_catalog(repository)
+        if not catalog.entries:
+            found.append(reports.error_report(CatalogError(f"nothing is indexed in {repository.name}", hint="is it the right place?")))
+            continue
+        answers = [answer(spec, catalog) for spec in specs]
+        missing = [one for one in answers if not one.present]
+        told = answers if len(answers) == 1 else missing
+        found += [why_report(one, repository.name) for one in told]
+        if len(answers) > 1:
+            found.append(summary(answers, repository.name))
+    return reports.join(found)
+
+
+def _specs(ws: Workspace, what: str, spack_root: str) -> Iterator[ConcreteSpec]:
+    path = Path(what).expanduser()
+    if path.is_dir():
+        path = path / "spack.lock"
+    if path.is_file() or path.suffix in (".json", ".lock"):
+        try:
+            yield from _read(parse_json(read_limited(path, _LIMIT, "a file of specs"), str(path)))
+        except OSError as error:
+            raise UsageError(f"{path} can't be read: {error.strerror}", hint=f"name {_HOW}") from None
+        except CacheError as error:
+            raise UsageError(f"{path} holds no concrete spec: {error.message}", hint="`spack spec --json SPEC > FILE` writes one") from None
+        return
+    yield from _read(_concretized(ws, what, spack_root))
+
+
+def _read(data: Any) -> Iterator[ConcreteSpec]:
+    if isinstance(data, dict) and "concrete_specs" in data:
+        lock = building.parse_lock(data)
+        for h in sorted(lock.roots, key=lambda h: (lock.roots[h], h)):
+            if not lock.nodes[h].external:
+                yield ConcreteSpec(root=lock.nodes[h], nodes=_below(lock, h), format=5)
+        return
+    yield parse_spec(data)
+
+
+def _below(lock: building.Lock, root: str) -> dict[str, Any]:
+    found, waiting = {root: lock.nodes[root]}, [root]
+    while waiting:
+        for edge in lock.nodes[waiting.pop()].dependencies:
+            if edge.hash not in found:
+                found[edge.hash] = lock.nodes[edge.hash]
+                waiting.append(edge.hash)
+    return found
+
+
+def _concretized(ws: Workspace, text: str, spack_root: str) -> Any:
+    """The spec as the person's own Spack, with all its settings, makes it concrete: that is what it would install."""
+    if text.startswith("-"):
+        raise UsageError(f"{text!r} is no spec", hint=f"name {_HOW}")
+    root = spack_root or ws.env.get("SPACK_ROOT", "")
+    program = str(Path(root, "bin", "spack")) if root else shutil.which("spack", path=ws.env.get("PATH")) or ""
+    if not program or not Path(program).is_file():
+        raise UsageError(
+            "no Spack is here that could make it concrete" if not root else f"{root} holds no Spack (bin/spack)",
+            hint=f"run `spack spec --json '{text}' > spec.json` where you install, then `inv why spec.json`",
+        )
+    ws.progress.say(f"concretizing {text} with {program}")
+    done = run([program, "spec", "--json", text], env=ws.env)
+    if done.code:
+        reason = next((line for line in done.lines if line.startswith("==> Error")), done.lines[-1] if done.lines else "it said nothing")
+        raise UsageError(f"Spack can't make {text!r} concrete: {reason}", hint="`spack spec` tells more")
+    start = next((at for at, line in enumerate(done.lines) if line.startswith("{")), 0)
+    return parse_json("\n".join(done.lines[start:]).encode(), "what `spack spec --json` printed")

@@ -1,0 +1,111 @@
+"""Why Spack would not take a spec from the cache: the builds that are nearest to it, what differs, and what to type instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cachelib.model.catalog import Catalog
+from cachelib.model.errors import CacheError
+from cachelib.model.spec import ConcreteSpec
+from cachelib.steps.differing import Difference, Field, differences, distance
+from cachelib.steps.targets import can_run, family
+
+#: Builds that are looked at closely, and that are told of besides the nearest.
+CLOSE, BESIDES = 40, 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """A build of the cache, and everything in which a spec differs from it."""
+
+    spec: ConcreteSpec
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What there is to say of a spec: it is there (`present`), or the nearest builds of its package, of which there are `builds`."""
+
+    asked: ConcreteSpec
+    present: bool
+    builds: int = 0
+    near: tuple[Near, ...] = ()
+
+
+def answer(asked: ConcreteSpec, catalog: Catalog) -> Answer:
+    """Hold a spec against a catalog. A build that can't be read is passed over."""
+    root = asked.root
+    if root.hash in catalog.entries:
+        return Answer(asked=asked, present=True)
+    named = [h for h in catalog.entries if catalog.name(h) == root.name]
+    found = []
+    for spec in _read(catalog, _closest(asked, catalog, named)):
+        told = differences(asked, spec)
+        found.append((distance(told), Near(spec=spec, differences=told)))
+    found.sort(key=lambda pair: (pair[0], len(pair[1].differences), pair[1].spec.root.hash))
+    return Answer(asked=asked, present=False, builds=len(named), near=tuple(near for _, near in found[: 1 + BESIDES]))
+
+
+def _read(catalog: Catalog, hashes: Iterable[str]) -> Iterable[ConcreteSpec]:
+    for h in hashes:
+        try:
+            yield catalog.spec(h)
+        except CacheError:
+            continue
+
+
+def _closest(asked: ConcreteSpec, catalog: Catalog, named: list[str]) -> list[str]:
+    """Of many builds those whose own fields are nearest: to compare whole DAGs takes time."""
+    if len(named) <= CLOSE:
+        return named
+
+    ours = asked.root
+    wanted = (ours.platform, ours.os, ours.target, ours.version)
+
+    def apart(spec: ConcreteSpec) -> int:
+        theirs = spec.root
+        fields = zip(wanted, (theirs.platform, theirs.os, theirs.target, theirs.version), strict=True)
+        mine, other = ours.parameters, theirs.parameters
+        return 10 * sum(a != b for a, b in fields) + sum(bool(mine.get(key) != other.get(key)) for key in mine.keys() | other.keys())
+
+    order = sorted(_read(catalog, named), key=lambda spec: (apart(spec), spec.root.hash))
+    return [spec.root.hash for spec in order[:CLOSE]]
+
+
+def advice(name: str, one: Difference) -> str:
+    """What to type, or to know, so that a difference goes away."""
+    below = f" ^{one.path[-1]}" if one.path else " "
+    match one.field:
+        case Field.PLATFORM:
+            return f"binaries for {one.there} don't run on {one.asked}"
+        case Field.TARGET if family(one.asked) != family(one.there):
+            return "that build is for machines of another kind"
+        case Field.TARGET:
+            where = "" if can_run(one.asked, one.there) else ", where the processor is as new (`spack arch -t` says)"
+            return f"spack install {name} target={one.there}   (for all it needs, too: `packages:all:require: target={one.there}`){where}"
+        case Field.OS | Field.LIBC:
+            return "Spack takes builds of another system only where your libc is as new, and then by reuse: spack install --reuse " + name
+        case Field.COMPILER:
+            return f"spack install {name} %{one.there.split()[0]}" if one.there else "that build took no compiler"
+        case Field.VERSION:
+            return f"spack install {name}{below if one.path else ''}@{one.there}"
+        case Field.VARIANT | Field.FLAGS if one.there:
+            return f"spack install {name}{below}{' ' if one.path and one.there[0] not in '+~' else ''}{one.there}".replace("  ", " ")
+        case Field.VARIANT | Field.FLAGS:
+            return f"the recipe there has no {one.name}: its recipes are others than yours"
+        case Field.EXTERNAL:
+            what = one.path[-1] if one.path else name
+            if not one.asked:
+                return f"make {what} an external of yours"
+            return f"let Spack build {what}: no external of it below `packages:{what}`"
+        case Field.NAMESPACE:
+            return f"it comes from another package repository: {one.there}.{one.path[-1] if one.path else name}"
+        case Field.DEPENDENCY if one.there:
+            return f"spack install {name} ^{one.there}"
+        case Field.DEPENDENCY:
+            return f"that build does without {one.asked}: a variant or a version decides on it"
+        case Field.RECIPE:
+            return "your recipes are of another commit than the cache's: its pages say of which"
+        case _:
+            return "not to be chosen on a command line"
