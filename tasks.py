@@ -405,6 +405,27 @@ def why(_: Context, what: str, config: str = "", to: str = "", image: str = "", 
 
 
 @task(
+    help={
+        "a": "a build: the beginning of its DAG hash, or its package; a spec file; or a whole cache",
+        "b": "the other",
+        "config": CONFIG,
+        "to": TO,
+    }
+)
+@reporting
+def diff(_: Context, a: str, b: str, config: str = "", to: str = "") -> Report:
+    """Compare two builds, or two caches (oci://HOST/NAME or oci-layout:DIR)."""
+    return pipeline.diff(pipeline.open_workspace(config), a, b, to)
+
+
+@task(help={"config": CONFIG, "to": TO})
+@reporting
+def stats(_: Context, config: str = "", to: str = "") -> Report:
+    """Add the cache up: by stack and target, by month, by package."""
+    return pipeline.stats(pipeline.open_workspace(config), to)
+
+
+@task(
     iterable=["keep"],
     help={
         "keep": "a spack.lock, or a file of DAG hashes, whose specs are kept too; may be repeated",

@@ -12,6 +12,7 @@ from cachelib.tools.process import prepare_process
 if TYPE_CHECKING:
     from cachelib.pipeline.asking import why
     from cachelib.pipeline.building import build
+    from cachelib.pipeline.comparing import diff, stats
     from cachelib.pipeline.doctoring import doctor
     from cachelib.pipeline.forecasting import weather
     from cachelib.pipeline.gathering import gather
@@ -40,6 +41,7 @@ __all__ = [
     "cache",
     "config",
     "demo",
+    "diff",
     "docs",
     "doctor",
     "gather",
@@ -61,6 +63,7 @@ __all__ = [
     "schedule",
     "serve",
     "setup",
+    "stats",
     "verify",
     "weather",
     "why",
@@ -69,11 +72,11 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES = {
-    "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road",
+    "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road", "diff": "comparing",
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
     "log": "reproducing", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
     "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "serving",
-    "setup": "setting_up", "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",
+    "setup": "setting_up", "stats": "comparing", "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",
 }  # fmt: skip
 
 

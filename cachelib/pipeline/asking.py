@@ -51,14 +51,19 @@ def _specs(ws: Workspace, what: str, spack_root: str) -> Iterator[ConcreteSpec]:
     if path.is_dir():
         path = path / "spack.lock"
     if path.is_file() or path.suffix in (".json", ".lock"):
-        try:
-            yield from _read(parse_json(read_limited(path, _LIMIT, "a file of specs"), str(path)))
-        except OSError as error:
-            raise UsageError(f"{path} can't be read: {error.strerror}", hint=f"name {_HOW}") from None
-        except CacheError as error:
-            raise UsageError(f"{path} holds no concrete spec: {error.message}", hint="`spack spec --json SPEC > FILE` writes one") from None
-        return
-    yield from _read(_concretized(ws, what, spack_root))
+        yield from read_specs(path)
+    else:
+        yield from _read(_concretized(ws, what, spack_root))
+
+
+def read_specs(path: Path) -> Iterator[ConcreteSpec]:
+    """The specs in a file: one of Spack's spec files, or the roots of a lock file. Raises UsageError naming the file."""
+    try:
+        yield from _read(parse_json(read_limited(path, _LIMIT, "a file of specs"), str(path)))
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}", hint=f"name {_HOW}") from None
+    except CacheError as error:
+        raise UsageError(f"{path} holds no concrete spec: {error.message}", hint="`spack spec --json SPEC > FILE` writes one") from None
 
 
 def _read(data: Any) -> Iterator[ConcreteSpec]:
@@ -84,7 +89,7 @@ def _below(lock: building.Lock, root: str) -> dict[str, Any]:
 def _concretized(ws: Workspace, text: str, spack_root: str) -> Any:
     """The spec as the person's own Spack, with all its settings, makes it concrete: that is what it would install."""
     if text.startswith("-"):
-        raise UsageError(f"{text!r} is no spec", hint=f"name {_HOW}")
+        raise UsageError(f"{text!r} is no spec", hint=f"name {_HOW}; `inv --help why` tells more")
     root = spack_root or ws.env.get("SPACK_ROOT", "")
     program = str(Path(root, "bin", "spack")) if root else shutil.which("spack", path=ws.env.get("PATH")) or ""
     if not program or not Path(program).is_file():

@@ -32,7 +32,7 @@ def _lines(found: Answer, repository: str) -> Iterator[str]:
     other = nearest.spec.root
     yield f"why: {root.label} is not in {repository}; of {found.builds} builds of {root.name} the nearest is {other.label}"
     for one in nearest.differences[:TOLD]:
-        yield f"  {_told(one)}"
+        yield f"  {told(one)}"
         yield f"      {advice(root.name, one)}"
     if len(nearest.differences) > TOLD:
         yield f"  and {len(nearest.differences) - TOLD} differences more"
@@ -41,10 +41,13 @@ def _lines(found: Answer, repository: str) -> Iterator[str]:
         yield f"  further off: {near.spec.root.label} ({', '.join(dict.fromkeys(_what(one) for one in near.differences[:4]))})"
 
 
-def _told(one: Difference) -> str:
+def told(one: Difference, ours: str = "is asked for", theirs: str = "is there") -> str:
+    """A difference in words."""
     where = f" of {' > '.join(one.path)}" if one.path else ""
     also = f" (and of {one.also} more in its DAG)" if one.also else ""
-    return f"{_what(one)}{where}: {one.asked or 'none'} is asked for, {one.there or 'none'} is there{also}"
+    sides = ((one.asked or "none", ours), (one.there or "none", theirs))
+    said = ", ".join(f"{value} {words}" if words.startswith("is ") else f"{value} in {words}" for value, words in sides)
+    return f"{_what(one)}{where}: {said}{also}"
 
 
 def _what(one: Difference) -> str:
