@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -35,10 +35,11 @@ def render(site: Site, images: Iterable[SiteImage], templates: Templates) -> Ite
     spack_indexes: dict[str, Digest] = {}
     for image in contents.images:
         spack_indexes[image.name] = yield from _spack_index(image)
-    for made in api(site, contents, spack_indexes):
+    users = package_dependents(contents)
+    for made in api(site, contents, spack_indexes, users):
         yield made.file
     yield from search_files(contents)
-    yield from _pages(site, contents, templates)
+    yield from _pages(site, contents, users, templates)
 
 
 def _spack_index(image: SiteImage) -> Generator[File, None, Digest]:
@@ -49,7 +50,7 @@ def _spack_index(image: SiteImage) -> Generator[File, None, Digest]:
     return Digest.of(data)
 
 
-def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[File]:
+def _pages(site: Site, contents: Contents, users: Mapping[str, Sequence[str]], templates: Templates) -> Iterator[File]:
     common: dict[str, Any] = {"site": site, "packages": contents.packages, "builds": contents.builds, "size": contents.size}
     paths: list[str] = []
 
@@ -68,7 +69,7 @@ def _pages(site: Site, contents: Contents, templates: Templates) -> Iterator[Fil
     yield page("packages/", "packages.html")
     yield page("build/", "build.html")
     yield page("search/", "search.html")
-    for shown in package_pages(contents, package_dependents(contents)):
+    for shown in package_pages(contents, users):
         package = shown.package
         yield page(f"packages/{package.path}/", "package.html", shown=shown, package=package, newest=shown.newest)
         yield from badges(package, templates)

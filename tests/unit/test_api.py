@@ -25,6 +25,7 @@ from cachelib.model.record import Origin
 from cachelib.model.site import SiteImage, page_path
 from cachelib.model.spec import dag_hash
 from cachelib.steps.api import dependents, packages, recents, spec_files, specs, text, totals
+from cachelib.steps.api.dependents import package_dependents
 from cachelib.steps.api.endpoints import ENDPOINTS, PARAMETERS
 from cachelib.steps.api.files import api
 from cachelib.steps.api.first_generation import first_generation
@@ -52,7 +53,8 @@ def image_of(catalog: Catalog, name: str = "v1.1", failures: Mapping[str, Failur
 def files_of(*images: SiteImage, site: Site = SITE) -> dict[str, bytes]:
     digests = {image.name: Digest.of(image.catalog.database.data()) for image in images}
     found: dict[str, bytes] = {}
-    for made in api(site, collect(images), digests):
+    contents = collect(images)
+    for made in api(site, contents, digests, package_dependents(contents)):
         path, data = made.file
         assert path.as_posix() not in found
         found[path.as_posix()] = data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from cachelib.model.config import Site
@@ -17,13 +17,15 @@ from cachelib.steps.api.service import service
 from cachelib.steps.api.text import Document, Ref
 
 
-def api(site: Site, contents: Contents, spack_indexes: Mapping[str, Digest]) -> Iterator[Document]:
-    """Every file; `spack_indexes` are the digests of Spack's own index of each image."""
+def api(
+    site: Site, contents: Contents, spack_indexes: Mapping[str, Digest], users: Mapping[str, Sequence[str]]
+) -> Iterator[Document]:  # fmt: skip
+    """Every file; `spack_indexes` are the digests of Spack's own index of each image, `users` the names of what builds on a name."""
     newest = recents.newest_first(contents)
     budget = spec_files.budget_of(len(newest))
     whole = yield from spec_files.spec_files(contents, newest, budget)
     named = {
-        "packages": (yield from packages.packages(contents.packages, dependents.package_dependents(contents))),
+        "packages": (yield from packages.packages(contents.packages, users)),
         "specs": (yield from specs.specs(contents, whole)),
         "dependents": (yield from dependents.dependents(contents)),
         "failures": (yield from failures.failures(contents)),
