@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 PAGE, PICTURES = PROJECT / "docs/explanation/screens.md", PROJECT / "docs/explanation/screens"
 #: What is taken of each kind: a window on a desk, and a phone.
 WINDOWS = {"wide": {"width": 1280, "height": 900}, "narrow": {"width": 390, "height": 844}}
-_TITLES = {"found": "search, with what is found", "missing": "a page that isn't there"}
+_TITLES = {"found": "search, with what is found", "missing": "a page that isn't there", "why": "why not from here?"}
 
 
 def main(folder: Path) -> None:

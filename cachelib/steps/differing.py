@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from cachelib.model.spec import ConcreteSpec, Edge, Node
+from cachelib.steps.targets import family
 
 #: Virtuals whose provider is a compiler, and packages that come along with one.
 _LANGUAGES = frozenset({"c", "cxx", "fortran"})
@@ -64,6 +65,8 @@ class Difference:
     @property
     def weight(self) -> int:
         """How far it takes a build away from what is asked for."""
+        if self.field is Field.TARGET and not self.path and family(self.asked) != family(self.there):
+            return _WEIGHTS[Field.PLATFORM]  # a binary for other machines altogether
         return _WEIGHTS[self.field] if not self.path else min(_BELOW, _WEIGHTS[self.field])
 
     @property

@@ -26,7 +26,19 @@ from cachelib.steps.search import search_files
 __all__ = ["SiteImage", "render"]
 
 #: The scripts of the pages of packages and builds, and of the search.
-SCRIPTS = ("api.js", "parts.js", "package.js", "layout.js", "drawing.js", "build.js", "search-page.js", "search.js", "versions.js")
+SCRIPTS = (
+    "api.js",
+    "parts.js",
+    "package.js",
+    "layout.js",
+    "drawing.js",
+    "build.js",
+    "search-page.js",
+    "search.js",
+    "versions.js",
+    "differing.js",
+    "why.js",
+)
 
 
 def render(site: Site, images: Iterable[SiteImage], templates: Templates) -> Iterator[File]:
@@ -69,6 +81,7 @@ def _pages(site: Site, contents: Contents, users: Mapping[str, Sequence[str]], t
     yield page("packages/", "packages.html")
     yield page("build/", "build.html")
     yield page("search/", "search.html")
+    yield page("why/", "why.html")
     for shown in package_pages(contents, users):
         package = shown.package
         yield page(f"packages/{package.path}/", "package.html", shown=shown, package=package, newest=shown.newest)

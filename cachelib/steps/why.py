@@ -43,7 +43,12 @@ def answer(asked: ConcreteSpec, catalog: Catalog) -> Answer:
     for spec in _read(catalog, _closest(asked, catalog, named)):
         told = differences(asked, spec)
         found.append((distance(told), Near(spec=spec, differences=told)))
-    found.sort(key=lambda pair: (pair[0], len(pair[1].differences), pair[1].spec.root.hash))
+    # Of builds for several processors the one that this one runs is nearer.
+    found.sort(
+        key=lambda pair: (
+            pair[0], not can_run(root.target, pair[1].spec.root.target), len(pair[1].differences), pair[1].spec.root.hash
+        )
+    )  # fmt: skip
     return Answer(asked=asked, present=False, builds=len(named), near=tuple(near for _, near in found[: 1 + BESIDES]))
 
 

@@ -35,8 +35,21 @@ export function differences(asked, there) {
   return withoutFollowers([...merged.values()]).sort((a, b) => compare(order(a), order(b)));
 }
 
-export const distance = (found) =>
-  found.reduce((sum, { field, path }) => sum + (path.length ? Math.min(BELOW, WEIGHTS[field]) : WEIGHTS[field]), 0);
+export const distance = (found) => found.reduce((sum, each) => sum + weight(each), 0);
+
+function weight({ field, path, asked, there }) {
+  if (field === "target" && !path.length && family(asked) !== family(there)) return WEIGHTS.platform;
+  return path.length ? Math.min(BELOW, WEIGHTS[field]) : WEIGHTS[field];
+}
+
+// The family of a microarchitecture, as archspec has it; what is not known here is taken for one of x86_64.
+export function family(target) {
+  if (/^(arm|ppc|ppcle|sparc|sparc64)$/.test(target)) return target;
+  if (/^(aarch64|armv|neoverse|a64fx|cortex|thunderx|graviton|ampere|olympus|m\d+$)/.test(target)) return "aarch64";
+  if (/^(ppc64|power\d+)/.test(target)) return target.endsWith("le") ? "ppc64le" : "ppc64";
+  if (/^(riscv64|u74|x60)/.test(target)) return "riscv64";
+  return /^(x86|i\d86|pentium\d|prescott)$/.test(target) ? "x86" : "x86_64";
+}
 
 const one = (field, asked, there, name = "") => ({ field, asked, there, name, path: [], also: 0 });
 

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import archspec.cpu
 import pytest
 
 from cachelib.model.spec import ConcreteSpec
 from cachelib.steps.differing import differences, distance
+from cachelib.steps.targets import family
 from tests.support.browser import browser, served
 from tests.unit.test_why import ONES, PAIRS, SEVERAL, TRIPLES, changed, dag, spec
 
@@ -62,6 +64,18 @@ def test_a_browser_finds_what_python_finds(tmp_path: Path) -> None:
     for (a, b), there in zip(pairs, found, strict=True):
         here = told(a, b)
         assert json.loads(json.dumps(there)) == here, (a.label, b.label)
+
+
+def test_the_families_of_processors_are_archspecs(tmp_path: Path) -> None:
+    (tmp_path / "differing.js").write_bytes((PROJECT / "templates/site/differing.js").read_bytes())
+    (tmp_path / "index.html").write_text("<!doctype html><title>x</title>")
+    names = sorted(archspec.cpu.TARGETS)
+    assert len(names) > 60
+    with served(tmp_path) as url, browser() as chromium:
+        page = chromium.new_page()
+        page.goto(f"{url}/index.html")
+        found = page.evaluate('async (names) => { const { family } = await import("./differing.js"); return names.map(family); }', names)
+    assert dict(zip(names, found, strict=True)) == {name: family(name) for name in names}
 
 
 @pytest.mark.parametrize("odd", [None, 7, "x", [], {}, [None], {"dependencies": 7}, {"parameters": []}])

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 #: What the site has pages of; a template that is none of them fails a test.
-KINDS = ("front", "packages", "package", "build", "search", "found", "failures", "failure", "statistics", "weather", "missing")
+KINDS = ("front", "packages", "package", "build", "search", "found", "failures", "failure", "statistics", "weather", "why", "missing")
 
 
 def addresses(site: Path) -> dict[str, str]:
@@ -26,5 +26,6 @@ def addresses(site: Path) -> dict[str, str]:
         "failure": f"failures/{failure.name}/index.html",
         "statistics": "statistics/index.html",
         "weather": "weather/index.html",
+        "why": "why/index.html",
         "missing": "404.html",
     }

@@ -47,6 +47,7 @@ PAGES = (
     "build",
     "statistics",
     "weather",
+    "why",
     "failures",
     "packages",
     "api",

@@ -18,7 +18,7 @@ PLAIN = {
     "front": "spack mirror add --unsigned", "packages": "c-blosc", "package": "spack install --use-buildcache only /",
     "build": "It takes JavaScript", "search": "All packages are listed without it", "found": "All packages are listed without it",
     "failures": "hdf5@1.14.11", "failure": "cannot find -lsz", "statistics": "Builds over time", "weather": "not built yet, or removed since",
-    "missing": "All packages",
+    "why": "in a checkout of the cache", "missing": "All packages",
 }  # fmt: skip
 
 

@@ -212,6 +212,13 @@ def test_the_nearest_build_is_told_of() -> None:
     assert "has no build of sqlite" in why_report(answer(spec(dag("sqlite")), catalog), "r").text
 
 
+def test_a_build_that_this_processor_runs_is_nearer_than_one_for_another() -> None:
+    ours = changed(dag("yaml-cpp"), ("*", target("zen4")))
+    others = {name: changed(ours, ("*", target(name))) for name in ("neoverse_v1", "x86_64_v3", "zen5", "power9le")}
+    found = answer(spec(ours), make_catalog(*others.values()))
+    assert [near.spec.root.target for near in found.near][:2] == ["x86_64_v3", "zen5"]
+
+
 def test_of_very_many_builds_the_nearest_is_found() -> None:
     ours = dag("yaml-cpp")
     many = [changed(ours, ("yaml-cpp", put("version", to=f"0.{at}"))) for at in range(60)]
