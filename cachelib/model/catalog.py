@@ -95,6 +95,10 @@ class Catalog:
         except KeyError:
             return ""
 
+    def named(self, name: str) -> list[str]:
+        """The builds of a package. Tags begin with names (or 64 characters of them), so that of most entries no node is read."""
+        return [h for h, entry in self.entries.items() if entry.tag.startswith(f"{name}-"[:64]) and self.name(h) == name]
+
     def _node(self, dag_hash: str, *, indexed: bool) -> Node:
         # DAGs share most of their nodes: each is parsed once.
         if (found := self._parsed.get((dag_hash, indexed))) is None:

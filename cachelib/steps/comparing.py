@@ -35,7 +35,9 @@ def find_build(catalogs: Iterable[Catalog], wanted: str) -> ConcreteSpec:
     text = wanted.removeprefix("/")
     found: dict[str, Catalog] = {}
     for catalog in catalogs:
-        found |= {h: catalog for h in catalog.entries if (len(text) >= SHORTEST and h.startswith(text)) or catalog.name(h) == text}
+        found |= {h: catalog for h in catalog.entries if len(text) >= SHORTEST and h.startswith(text)} | dict.fromkeys(
+            catalog.named(text), catalog
+        )
     if len(found) == 1:
         ((h, catalog),) = found.items()
         return catalog.spec(h)

@@ -38,7 +38,7 @@ def answer(asked: ConcreteSpec, catalog: Catalog) -> Answer:
     root = asked.root
     if root.hash in catalog.entries:
         return Answer(asked=asked, present=True)
-    named = [h for h in catalog.entries if catalog.name(h) == root.name]
+    named = catalog.named(root.name)
     found = []
     for spec in _read(catalog, _closest(asked, catalog, named)):
         told = differences(asked, spec)
