@@ -42,7 +42,7 @@ def test_the_template_from_nothing_to_a_cache_and_a_site(template: Place) -> Non
     weather = (site.folder / "weather/index.html").read_text(encoding="utf-8")
     assert "<code>broken-clock</code>" in weather
     assert "failed since" in weather
-    assert "3 ready" in weather
+    assert "4 ready" in weather
     (annotation,) = run.jobs["publish"].annotations
     assert (annotation.level, "broken-clock" in annotation.title, "no_such_variable" in annotation.text) == ("error", True, True)
     assert "https://github.com/spack/spack-packages/issues/new?title=" in run.jobs["publish"].summary
