@@ -81,9 +81,10 @@ def read_plans(folder: Path, digest: str = "") -> tuple[StackPlan, ...]:
 def verified_files(folder: Path, digest: str) -> dict[str, bytes]:
     """The files that a plan names; raise FormatError where one is not what the plan says."""
     body = _read(folder, digest)
-    for name in body["files"]:
+    names = body.get("files") or {}
+    for name in names:
         _check(body, name, folder, digest)
-    return {name: _whole(folder / name) for name in body["files"]}
+    return {name: _whole(folder / name) for name in names}
 
 
 def remembered_keys(folder: Path, digest: str = "") -> dict[str, str]:

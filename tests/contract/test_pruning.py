@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any, cast
@@ -43,7 +44,7 @@ from cachelib.model.outcome import Built, NotPruned, NotPushed, Pruned, PruneOut
 from cachelib.model.ports import Deleter, Repository
 from cachelib.model.record import Origin, Record
 from cachelib.steps import pruning
-from cachelib.steps.artifacts import load_catalog
+from cachelib.steps.artifacts import described, load_catalog
 from cachelib.steps.prune_reports import prune_report
 from cachelib.steps.reports import Report
 from cachelib.steps.verifying import verify
@@ -1433,7 +1434,10 @@ def test_threads_that_push_through_one_repository(cache: Cache, layout: LayoutPl
         for at in range(200):
             if at >= 12 and swept[0]:
                 break  # as often as that, and until the other one found something
+            # So that there is something to find in each round, however the two fall together.
+            loose = f"what nothing names, {at}".encode()
             with suppress(RegistryError):
+                layout.open().put_blob(described("text/plain", loose), partial(io.BytesIO, loose))
                 push_all(cache.root, layout.open())
             assert [tag for tag in layout.open().tags() if not whole(layout, tag)] == []
     finally:
