@@ -14,7 +14,7 @@ const answers = document.getElementById("answers");
 let turn = 0;
 
 form.hidden = false;
-form.addEventListener("submit", (event) => { event.preventDefault(); ask(pasted.value); });
+document.getElementById("compare").addEventListener("click", () => ask(pasted.value));
 document.getElementById("file").addEventListener("change", async ({ target: { files } }) => {
   if (!files.length) return;
   if (files[0].size > LIMIT) return say("That file is too large to be a spec.");
