@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cachelib.model.config import Stack
 from cachelib.model.errors import BuildError, CacheError
 from cachelib.model.inputs import parse_inputs
 from cachelib.model.oci import Location, RegistryLocation
 from cachelib.model.outcome import BuildOutcome, Failed, Rejected, Reused
 from cachelib.model.record import Origin
+from cachelib.model.stack import Stack
 from cachelib.model.wanted import Wanted
 from cachelib.pipeline.concretize import concretize
 from cachelib.pipeline.installing import prepare_spack

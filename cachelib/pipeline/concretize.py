@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from cachelib.model.config import Stack
 from cachelib.model.errors import ConfigError
 from cachelib.model.oci import Location, RegistryLocation
 from cachelib.model.outcome import Rejected
+from cachelib.model.stack import Stack
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building
 from cachelib.tools import git

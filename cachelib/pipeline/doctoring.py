@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from cachelib.model.check import Check, Unknown, unchecked
-from cachelib.model.config import Settings, Stack
+from cachelib.model.config import Settings
 from cachelib.model.errors import CacheError, ConfigError, RegistryError
 from cachelib.model.github import PUBLIC_SERVER, is_repository, package_page, repository_of
 from cachelib.model.machine import FoundSpack
 from cachelib.model.oci import LayoutLocation, RegistryLocation
+from cachelib.model.stack import Stack
 from cachelib.pipeline.doctoring_github import ask_github
 from cachelib.pipeline.workspace import open_workspace
 from cachelib.steps import doctor_reports, github_checks, local_checks, registry_checks

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from cachelib.model.config import Stack, is_release, spack_line
 from cachelib.model.errors import ConfigError, InstallError
+from cachelib.model.stack import Stack, is_release, spack_line
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps.reports import Report
 from cachelib.tools import git

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from cachelib.model.config import Stack
 from cachelib.model.errors import FormatError
 from cachelib.model.oci import parse_json
 from cachelib.model.outcome import Rejected
 from cachelib.model.ports import Repository
+from cachelib.model.stack import Stack
 from cachelib.pipeline.building import prepare
 from cachelib.pipeline.concretize import given_environment, tree_digest
 from cachelib.pipeline.workspace import Workspace

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Set
 from functools import partial
 
-from cachelib.model.config import Stack
 from cachelib.model.errors import MirrorError
 from cachelib.model.image import BaseImage
 from cachelib.model.oci import Location, parse_image
 from cachelib.model.ports import Repository
+from cachelib.model.stack import Stack
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import bases, indexing, pushing, registry_reports, remembering, reports, staleness
 from cachelib.steps.reports import Report

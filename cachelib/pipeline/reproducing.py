@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cachelib.model.config import Stack
 from cachelib.model.errors import CacheError, UsageError
 from cachelib.model.oci import RegistryLocation, is_spec_tag
 from cachelib.model.ports import Repository
 from cachelib.model.record import Origin
 from cachelib.model.spec import ConcreteSpec
+from cachelib.model.stack import Stack
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import reading, remembering, reproducing
 from cachelib.steps.reports import Report

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cachelib.model.config import PackagesPin, SpackPin
 from cachelib.model.errors import InstallError
 from cachelib.model.inputs import SetupInputs, parse_setup
 from cachelib.model.setup import check_folder, check_version, is_commit, mirrors
+from cachelib.model.stack import PackagesPin, SpackPin
 from cachelib.pipeline.workspace import PROJECT, Workspace, open_workspace
 from cachelib.steps.reports import Report
 from cachelib.tools import actions, git

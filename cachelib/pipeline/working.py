@@ -16,12 +16,12 @@ from typing import Any
 
 import yaml
 
-from cachelib.model.config import Stack
 from cachelib.model.errors import CacheError, RegistryError, UsageError
 from cachelib.model.oci import RegistryLocation
 from cachelib.model.outcome import BuildOutcome, Built, Failed, Reused, Skipped
 from cachelib.model.plan import StackPlan
 from cachelib.model.record import Record
+from cachelib.model.stack import Stack
 from cachelib.pipeline.building import install_watched, origin_of
 from cachelib.pipeline.gathering import take_part
 from cachelib.pipeline.installing import prepare_spack

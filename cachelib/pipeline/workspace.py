@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cachelib.model.config import Settings, Stack
+from cachelib.model.config import Settings
 from cachelib.model.errors import UsageError
 from cachelib.model.oci import LayoutLocation, Location, RegistryLocation, parse_location
 from cachelib.model.ports import Deleter, Progress, Repository
+from cachelib.model.stack import Stack
 from cachelib.tools.config_file import read_settings
 from cachelib.tools.credentials import find_credentials
 from cachelib.tools.github_deleter import GitHubDeleter

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cachelib.model.config import Stack
 from cachelib.model.errors import BuildError, FormatError
 from cachelib.model.outcome import BuildOutcome, Built, Failed, Phase, Rejected, Reused, Skipped
 from cachelib.model.record import EnvChange, Origin, PackageInfo, Record
 from cachelib.model.spec import Node, parse_node
+from cachelib.model.stack import Stack
 from cachelib.steps.targets import choose_target
 
 _INSTALLING = re.compile(r"==> Installing (?P<what>\S+-(?P<hash>[a-z2-7]{32}))(?: \[(?P<at>\d+)/(?P<of>\d+)\])?")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cachelib.model.check import Check, Unknown, ok, problem, unchecked, warning
-from cachelib.model.config import Settings, Stack, is_release, spack_line
+from cachelib.model.config import Settings
 from cachelib.model.errors import BuildError, ConfigError, InstallError
 from cachelib.model.github import repository_of
 from cachelib.model.machine import Disk, FoundSpack, Machine
 from cachelib.model.oci import Location, RegistryLocation
+from cachelib.model.stack import Stack, is_release, spack_line
 from cachelib.steps.targets import can_run, choose_target, family
 
 #: Free bytes below which a build fails, or soon will; GitHub promises its runners 14 GB.

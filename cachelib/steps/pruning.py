@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from cachelib.model.config import Retention
 from cachelib.model.errors import CacheError, PruneError, RegistryError
 from cachelib.model.oci import CATALOG_TAG
 from cachelib.model.outcome import NotPruned, Pruned, PruneOutcome, Spared, Swept, Warned
 from cachelib.model.ports import Deleter, Progress, Repository
+from cachelib.model.stack import Retention
 from cachelib.steps import indexing
 from cachelib.steps.newcomers import Newcomers
 from cachelib.steps.retaining import SHARE, PruneItem, PrunePlan, plan_prune

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from cachelib.model.catalog import Catalog, CatalogEntry
-from cachelib.model.config import Retention
 from cachelib.model.request import parse_request
 from cachelib.model.spec import ConcreteSpec
+from cachelib.model.stack import Retention
 from cachelib.steps.image import PREFIX
 
 #: More than this share of a cache is only cut with --yes.

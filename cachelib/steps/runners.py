@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cachelib.model.config import Stack
 from cachelib.model.errors import ConfigError
+from cachelib.model.stack import Stack
 from cachelib.steps.targets import choose_target, family
 
 #: The hosted Linux runner of each family (GitHub docs, GitHub-hosted runners reference).

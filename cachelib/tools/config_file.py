@@ -12,10 +12,11 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from cachelib.model.config import Settings, Stack
+from cachelib.model.config import Settings
 from cachelib.model.config_schema import from_data, json_schema
 from cachelib.model.errors import ConfigError, UsageError
 from cachelib.model.oci import parse_image, parse_location
+from cachelib.model.stack import Stack
 from cachelib.model.text import printable
 
 #: A document of more values than this is no settings file.

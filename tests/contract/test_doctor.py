@@ -20,8 +20,8 @@ from pytest_socket import SocketBlockedError, disable_socket, enable_socket
 
 from cachelib import pipeline
 from cachelib.model.check import Check, Unknown, Verdict
-from cachelib.model.config import PackagesPin, SpackPin, Stack
 from cachelib.model.machine import Disk, Machine
+from cachelib.model.stack import PackagesPin, SpackPin, Stack
 from cachelib.pipeline import doctoring
 from cachelib.steps import local_checks
 from cachelib.steps.reports import Report

@@ -22,7 +22,6 @@ from typing import Any, cast
 import pytest
 
 from cachelib import pipeline
-from cachelib.model.config import Retention
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError, FormatError, PruneError, RegistryError, UsageError
 from cachelib.model.oci import (
@@ -43,6 +42,7 @@ from cachelib.model.oci import (
 from cachelib.model.outcome import Built, NotPruned, NotPushed, Pruned, PruneOutcome, Spared, Swept
 from cachelib.model.ports import Deleter, Repository
 from cachelib.model.record import Origin, Record
+from cachelib.model.stack import Retention
 from cachelib.steps import pruning
 from cachelib.steps.artifacts import described, load_catalog
 from cachelib.steps.prune_reports import prune_report

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from cachelib.model.config import Retention, Site
+from cachelib.model.config import Site
 from cachelib.model.errors import RegistryError
 from cachelib.model.oci import INDEX_TAG, ImageManifest, parse_json, spec_tag
 from cachelib.model.outcome import Built
 from cachelib.model.record import Origin, Record
+from cachelib.model.stack import Retention
 from cachelib.steps import artifacts, indexing, pruning, pulling, rendering
 from cachelib.steps.verifying import verify
 from cachelib.tools.layout import LayoutRepository

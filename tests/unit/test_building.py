@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cachelib.model.config import PackagesPin, SpackPin, Stack
 from cachelib.model.errors import BuildError
 from cachelib.model.outcome import Built, Failed, Phase, Reused, Skipped
 from cachelib.model.record import EnvChange, Origin, Record, apply_environment, parse_record
+from cachelib.model.stack import PackagesPin, SpackPin, Stack
 from cachelib.steps import building
 from cachelib.steps.building import LONG, NO_TIME, InstallWatch, Lock, classify, environment_yaml, parse_lock, rejection, to_mirror
 from tests.support.mirrors import make_node

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachelib.model.config import spack_line
 from cachelib.model.errors import ConfigError
+from cachelib.model.stack import spack_line
 from cachelib.tools.config_file import parse_settings, read_settings
 
 COMMIT = "2e907202bcc8209a6a62243aab50c179b524cc3b"

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachelib.model.catalog import Catalog
-from cachelib.model.config import Retention
 from cachelib.model.errors import ConfigError, PruneError, UsageError
 from cachelib.model.spec import dag_hash
+from cachelib.model.stack import Retention
 from cachelib.steps.pruning import check
 from cachelib.steps.retaining import SHARE, PrunePlan, plan_prune
 from cachelib.tools.config_file import parse_settings
