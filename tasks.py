@@ -364,7 +364,7 @@ def reproduce(_: Context, hash: str, config: str = "", to: str = "", image: str 
 @task(help={"hash": HASH, "config": CONFIG, "to": TO, "image": IMAGE})
 @reporting
 def log(_: Context, hash: str, config: str = "", to: str = "", image: str = "") -> Report:  # noqa: A002
-    """Print the whole log of a build that failed."""
+    """Print the log of a build: of one that failed, or of one that is published, out of its tarball."""
     return pipeline.log(pipeline.open_workspace(config), hash, to, image)
 
 

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from cachelib.pipeline.forecasting import weather
     from cachelib.pipeline.gathering import gather
     from cachelib.pipeline.installing import install
+    from cachelib.pipeline.logs import log
     from cachelib.pipeline.planning import plan, plan_runners
     from cachelib.pipeline.pruning import prune
     from cachelib.pipeline.publishing import index, push
     from cachelib.pipeline.pulling import pull
     from cachelib.pipeline.releasing import publish
-    from cachelib.pipeline.reproducing import log, reproduce
+    from cachelib.pipeline.reproducing import reproduce
     from cachelib.pipeline.requests import answer, request
     from cachelib.pipeline.road import cache, demo
     from cachelib.pipeline.runs import again, keep_alive, schedule
@@ -74,7 +75,7 @@ __all__ = [
 _MODULES = {
     "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road", "diff": "comparing",
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
-    "log": "reproducing", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
+    "log": "logs", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
     "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "serving",
     "setup": "setting_up", "stats": "comparing", "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",
 }  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cachelib.model.errors import CacheError, UsageError
+from cachelib.model.failure import Failure
 from cachelib.model.oci import RegistryLocation, is_spec_tag
 from cachelib.model.ports import Repository
 from cachelib.model.record import Origin
@@ -22,8 +23,8 @@ from cachelib.tools.files import write_atomically
 
 def reproduce(ws: Workspace, wanted: str, to: str = "", image: str = "", out: str = "") -> Report:
     """Write the concrete spec and the log of a build into a folder, and tell what to type there."""
-    repositories = _repositories(ws, to, image)
-    chosen = _choose(repositories, wanted, published=True)
+    repositories = repositories_of(ws, to, image)
+    chosen = reproducing.choose(wanted, *known_builds(repositories))
     repository = repositories[chosen.image]
     spec, origin = _build(repository, chosen)
     setup = _setup(ws, to, chosen.image, origin)
@@ -41,25 +42,17 @@ def reproduce(ws: Workspace, wanted: str, to: str = "", image: str = "", out: st
     return reproducing.reproduce_report(chosen, spec, setup, folder, None if log is None else len(log), typed)
 
 
-def log(ws: Workspace, wanted: str, to: str = "", image: str = "") -> Report:
-    """The log that was kept of a failure."""
-    repositories = _repositories(ws, to, image)
-    chosen = _choose(repositories, wanted, published=False)
-    if chosen.failure is None or not chosen.failure.log:
-        raise UsageError(f"no log was kept of {chosen.label}", hint="it failed before it had one: `inv reproduce` tells how to try again")
-    return reproducing.log_report(remembering.failure_blob(repositories[chosen.image], chosen.failure.log))
-
-
-def _repositories(ws: Workspace, to: str, image: str) -> dict[str, Repository]:
+def repositories_of(ws: Workspace, to: str, image: str) -> dict[str, Repository]:
+    """The repositories of the images that are looked into, by their names; raise UsageError where there is no such image."""
     if image and image not in ws.images():
         raise UsageError(f"there is no image {image!r}", hint=f"cache.yaml has: {', '.join(ws.images())}")
     return {name: ws.repository(ws.location(to).child(name)) for name in ([image] if image else ws.images())}
 
 
-def _choose(repositories: Mapping[str, Repository], wanted: str, *, published: bool) -> Chosen:
+def known_builds(repositories: Mapping[str, Repository]) -> tuple[dict[str, dict[str, Failure]], dict[str, list[str]]]:
+    """What fails, and the tags of what is published, by image."""
     failing = {image: remembering.known_failures(repository) for image, repository in repositories.items()}
-    tags = {image: [t for t in repository.tags() if is_spec_tag(t)] for image, repository in repositories.items()} if published else {}
-    return reproducing.choose(wanted, failing, tags)
+    return failing, {image: [t for t in repository.tags() if is_spec_tag(t)] for image, repository in repositories.items()}
 
 
 def _build(repository: Repository, chosen: Chosen) -> tuple[ConcreteSpec, Origin]:

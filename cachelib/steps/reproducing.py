@@ -77,15 +77,14 @@ def choose(wanted: str, failing: Mapping[str, Mapping[str, Failure]], tags: Mapp
 
     `failing` are the failures and `tags` the tags of specs, by image. Raises UsageError where none is meant, or several.
     """
-    text = wanted.strip().removeprefix("/")
-    failed = [
-        Chosen(image=image, hash=h, label=printable(failure.label)[:_LABEL], failure=failure)
-        for image, known in failing.items()
-        for h, failure in known.items()
-    ]
-    short = _HASH.fullmatch(text) is not None and len(text) < SHORTEST
+    return only(wanted, candidates(wanted, failing, tags), failing)
+
+
+def candidates(wanted: str, failing: Mapping[str, Mapping[str, Failure]], tags: Mapping[str, Iterable[str]]) -> list[Chosen]:
+    """Every build that may be meant: failures come before what is published under the same hash."""
+    text, failed = _asked(wanted), _failed(failing)
     found: list[Chosen] = []
-    if _HASH.fullmatch(text) and not short:
+    if is_beginning(text):
         published = [
             Chosen(image=image, hash=h, label=f"{tag[: -len(h) - len('.spack') - 1]}/{h[:7]}", tag=tag)
             for image, held in tags.items()
@@ -93,17 +92,39 @@ def choose(wanted: str, failing: Mapping[str, Mapping[str, Failure]], tags: Mapp
             if _HASH.fullmatch(h := tag.removesuffix(".spack")[-32:]) and len(h) == 32
         ]
         found = [one for one in failed if one.hash.startswith(text)] or [one for one in published if one.hash.startswith(text)]
-    found = found or [one for one in failed if one.label.partition("@")[0] == text]
+    return found or [one for one in failed if one.label.partition("@")[0] == text]
+
+
+def only(wanted: str, found: list[Chosen], failing: Mapping[str, Mapping[str, Failure]]) -> Chosen:
+    """The one that was found; raise UsageError, listing what there is, where it is none or several."""
     if len(found) == 1:
         return found[0]
     if found:
         names = "\n".join(_listed(found))
         raise UsageError(f"{wanted[:_LABEL]!r} names {len(found)} builds:\n{names}", hint="write more of the hash, or name the --image")
-    if short and any(one.hash.startswith(text) for one in failed):
+    text, failed = _asked(wanted), _failed(failing)
+    if _HASH.fullmatch(text) and not is_beginning(text) and any(one.hash.startswith(text) for one in failed):
         raise UsageError(f"{wanted!r} is too little of a DAG hash", hint=f"it takes {SHORTEST}, or the name of a package")
     names = "\n".join(["failing now:", *_listed(failed)]) if failed else "nothing is failing"
     hint = "a failure that is over is forgotten; --hash takes what is listed"
     raise UsageError(f"there is no build {wanted[:_LABEL]!r}; {names}", hint=hint)
+
+
+def is_beginning(text: str) -> bool:
+    """Whether a text is enough of a DAG hash to ask by."""
+    return _HASH.fullmatch(text) is not None and len(text) >= SHORTEST
+
+
+def _asked(wanted: str) -> str:
+    return wanted.strip().removeprefix("/")
+
+
+def _failed(failing: Mapping[str, Mapping[str, Failure]]) -> list[Chosen]:
+    return [
+        Chosen(image=image, hash=h, label=printable(failure.label)[:_LABEL], failure=failure)
+        for image, known in failing.items()
+        for h, failure in known.items()
+    ]
 
 
 def _listed(found: list[Chosen]) -> Iterator[str]:
@@ -204,6 +225,7 @@ def reproduce_report(chosen: Chosen, spec: ConcreteSpec, setup: Setup, folder: P
         f"reproduce: {root.label} {told}",
         f"  wrote    {folder / 'spec.json'}, and a configuration of Spack beside it",
         *([f"  wrote    {folder / 'log.txt'} ({log} bytes)"] if log is not None else []),
+        *([f"  log      `inv log /{root.hash[:7]}` prints what it said then"] if chosen.failure is None else []),
         f"  machine  {machine}" + (f"; the spec takes from it {', '.join(given)}" if given else ""),
         *(f"  NOTE     {note}" for note in setup.notes),
         "the same build on this machine:",
@@ -216,10 +238,11 @@ def reproduce_report(chosen: Chosen, spec: ConcreteSpec, setup: Setup, folder: P
     return Report(lines=tuple(lines), data=(data,))
 
 
-def log_report(log: bytes) -> Report:
-    """The whole log, line by line; what a build printed is text here, whatever it would have a terminal do."""
+def log_report(log: bytes, note: str = "") -> Report:
+    """The whole log, line by line; what a build printed is text here, whatever it would have a terminal do. The note comes last."""
     lines = log.decode(errors="replace").split("\n")
-    return Report(lines=tuple(line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])))
+    told = [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
+    return Report(lines=(*told, *([note] if note else [])))
 
 
 def _prefix(raw: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ from cachelib.model.oci import compact_json, parse_json
 from cachelib.model.record import RECORD_LIMIT, Record, parse_record
 from cachelib.model.spec import NodePool, parse_spec
 from cachelib.model.wanted import WANTED_LIMIT, Wanted, parse_wanted
-from cachelib.tools.files import BLOCK, atomic_file, open_plain, read_limited, sweep, write_atomically
+from cachelib.tools.files import BLOCK, atomic_file, open_plain, read_blocks, read_limited, sweep, write_atomically
 from cachelib.tools.tarball import INFLATE_ERRORS, inspect_tarball
 
 _SPECS = PurePosixPath("v3/manifests/spec")
@@ -126,6 +126,10 @@ class DiskMirror:
         """Where the log of a failed build lies, gzipped."""
         return self.root / "records" / "log" / f"{quote(dag_hash, safe='')}.txt.gz"
 
+    def failed(self) -> list[str]:
+        """The DAG hashes of the failed builds of which there is a log, sorted."""
+        return sorted(path.name.removesuffix(".txt.gz") for path in (self.root / "records" / "log").glob("*.txt.gz"))
+
     def read_log(self, dag_hash: str, limit: int) -> bytes | None:
         """The log of a failed build, its last `limit` bytes; nothing where there is none, or none that can be read."""
         kept, count = bytearray(), 0
@@ -169,6 +173,20 @@ class DiskMirror:
     def open_blob(self, digest: Digest) -> IO[bytes]:
         """Open a blob for reading."""
         return self.blob_path(digest).open("rb")
+
+    def stream_blob(self, blob: BlobRecord) -> Iterator[bytes]:
+        """A blob in pieces; raises MirrorError at its end if it isn't what its record says."""
+        hasher, size = hashlib.sha256(), 0
+        try:
+            with open_plain(self.blob_path(blob.digest)) as file:
+                for block in read_blocks(file):
+                    hasher.update(block)
+                    size += len(block)
+                    yield block
+        except OSError as error:
+            raise MirrorError(f"{self.root}: blob {blob.digest} can't be read: {error.strerror}", hint="build the spec again") from None
+        if (hasher.hexdigest(), size) != (blob.digest.hex, blob.size):
+            raise MirrorError(f"{self.root}: blob {blob.digest} has other content than its digest says", hint="build the spec again")
 
     def has_blob(self, blob: BlobRecord, *, whole: bool = False) -> bool:
         """Whether a blob is there in its whole length; with `whole`, read and found right."""

@@ -90,7 +90,9 @@ function image(build, hash, node) {
       ["Spec file", build.specFile && make("a", { href: new URL(`../api/v1/${build.specFile.path}`, import.meta.url).href }, "JSON of the whole DAG")],
     ]),
     make("details", {}, make("summary", {}, "Logs"),
-      make("p", {}, "Spack keeps the log of a build with what it built; an installed package has it:"),
+      make("p", {}, "Spack keeps the log of a build with what it built. In a checkout of this cache's repository this prints it, out of the registry:"),
+      code(`invoke log /${hash}`, "Command that prints the log"),
+      make("p", {}, "An installed package has it, too:"),
       code(`zcat "$(spack location -i /${hash})/.spack/spack-build-out.txt.gz"`, "Command that shows the log"),
       build.run ? make("p", {}, "What the machine said around it is in ", outward(build.run, "the log of the run"), ", as long as that is kept.") : ""));
 }

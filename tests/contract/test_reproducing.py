@@ -210,8 +210,7 @@ def test_a_published_build_is_told_by_its_image(ws: pipeline.Workspace) -> None:
     assert "published in v1.1" in report.text
     assert f"https://github.com/spack/spack.git {OTHER} " in report.text
     assert not (folder / "log.txt").exists()
-    with pytest.raises(UsageError, match="nothing is failing"):
-        pipeline.log(ws, BETA["hash"])
+    assert f"  log      `inv log /{BETA['hash'][:7]}` prints what it said then" in report.lines
 
 
 def test_an_image_in_dockers_format_tells_it_by_its_labels(ws: pipeline.Workspace) -> None:

@@ -12,6 +12,7 @@ from cachelib import pipeline
 from cachelib.steps.reports import Report
 from tests.e2e.conftest import CLIENTS, SHARED
 
+SAID = "-Wl,-soname,libsundial.so.1"
 WHY = "clock.c:7:12: error: 'no_such_variable' undeclared"
 
 
@@ -46,6 +47,10 @@ def test_a_published_build_is_built_again_and_a_failed_one_fails_again(workspace
     needed = next(node for node in json.loads((tmp_path / "again/spec.json").read_text())["spec"]["nodes"] if node["name"] == "libsundial")
     published = pipeline.reproduce(ws, needed["hash"], to, out=out)
     assert (failing.data[0]["failed"], published.data[0]["failed"]) == (True, False)
+    # The log of what was built lies in its tarball: what the build printed, and where it is from.
+    *said_then, note = pipeline.log(ws, needed["hash"][:7], to).lines
+    assert any(SAID in line for line in said_then), said_then
+    assert note.startswith(f"log: libsundial@1.2.0/{needed['hash'][:7]} in "), note
     assert failing.data[0]["commands"] == published.data[0]["commands"]
     said = typed(published, tmp_path)
     assert f"libsundial: Successfully installed libsundial-1.2.0-{needed['hash']}" in said, said
