@@ -6,6 +6,8 @@ the registry knows which shards to read, and reads no other.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -68,6 +70,7 @@ class Catalog:
     database: Database = field(default_factory=Database)
     older: Database = field(default_factory=Database)
     _parsed: dict[tuple[str, bool], Node] = field(default_factory=dict, repr=False, compare=False)
+    _sorted: list[tuple[str, str]] = field(default_factory=list, repr=False, compare=False)
 
     def tags(self) -> frozenset[str]:
         """The tags of all entries."""
@@ -97,7 +100,12 @@ class Catalog:
 
     def named(self, name: str) -> list[str]:
         """The builds of a package. Tags begin with names (or 64 characters of them), so that of most entries no node is read."""
-        return [h for h, entry in self.entries.items() if entry.tag.startswith(f"{name}-"[:64]) and self.name(h) == name]
+        if not self._sorted:
+            self._sorted.extend(sorted((entry.tag, h) for h, entry in self.entries.items()))
+        begins = f"{name}-"[:64]
+        start = bisect.bisect_left(self._sorted, (begins, ""))
+        like = itertools.takewhile(lambda one: one[0].startswith(begins), itertools.islice(self._sorted, start, None))
+        return sorted({h for _, h in like if self.name(h) == name})
 
     def _node(self, dag_hash: str, *, indexed: bool) -> Node:
         # DAGs share most of their nodes: each is parsed once.

@@ -9,7 +9,7 @@ from cachelib.model.errors import CatalogError, UsageError
 from cachelib.model.oci import Location, parse_location
 from cachelib.model.site import SiteImage
 from cachelib.model.spec import ConcreteSpec
-from cachelib.pipeline.asking import read_specs
+from cachelib.pipeline.asking import named_path, read_specs
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import artifacts, comparing, remembering, reports
 from cachelib.steps.collecting import collect
@@ -57,8 +57,8 @@ def _place(text: str) -> Location | None:
 
 def _build(ws: Workspace, text: str, to: str, catalogs: list[Catalog]) -> ConcreteSpec:
     """A build of the cache, or the spec in a file; catalogs are read when they are needed, once."""
-    path = Path(text).expanduser()
-    if path.is_file() or path.suffix == ".json":
+    path = named_path(text)
+    if path is not None:
         specs = list(read_specs(path))
         if len(specs) != 1:
             raise UsageError(f"{path} holds {len(specs)} specs", hint="`inv why` takes a lock file; here it takes one spec")

@@ -81,6 +81,9 @@ def parse_lock(data: Mapping[str, Any]) -> Lock:
         roots = {str(root["hash"]): str(root["spec"]) for root in data.get("roots", ())}
         if not roots.keys() <= nodes.keys():
             raise FormatError("a root is not among the specs")
+        for node in nodes.values():
+            if lost := next((edge for edge in node.dependencies if edge.hash not in nodes), None):
+                raise FormatError(f"{node.label} depends on {lost.name}/{lost.hash}, which is not among the specs")
     except (KeyError, TypeError, AttributeError, FormatError) as error:
         raise BuildError(f"Spack's spack.lock is not understood: {error!r}") from None
     return Lock(nodes=nodes, roots=roots)

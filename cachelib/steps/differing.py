@@ -82,7 +82,8 @@ def differences(asked: ConcreteSpec, there: ConcreteSpec) -> tuple[Difference, .
     """Everything in which a spec differs from a build; nothing where they are the same."""
     if asked.root.hash == there.root.hash:
         return ()
-    found = list(_walk(asked, there)) or [Difference(field=Field.OTHER, name="hash", asked=asked.root.hash, there=there.root.hash)]
+    found = _without_followers(list(_walk(asked, there)))
+    found = found or [Difference(field=Field.OTHER, name="hash", asked=asked.root.hash, there=there.root.hash)]
     merged: dict[tuple[Any, ...], Difference] = {}
     for one in found:
         # The target of a whole DAG is one difference, and so is its os, its libc, its compiler: who mends one mends all.
@@ -94,7 +95,7 @@ def differences(asked: ConcreteSpec, there: ConcreteSpec) -> tuple[Difference, .
         else:
             shorter = min(known, one, key=lambda each: (len(each.path), each.path))
             merged[key] = replace(shorter, also=known.also + 1)
-    return tuple(sorted(_without_followers(list(merged.values())), key=lambda one: one.order))
+    return tuple(sorted(merged.values(), key=lambda one: one.order))
 
 
 def distance(found: Iterable[Difference]) -> int:
@@ -106,7 +107,7 @@ def _without_followers(found: list[Difference]) -> list[Difference]:
     """Without what only follows from another difference: with another compiler come other runtimes of it."""
     fields = {one.field for one in found}
     if Field.COMPILER in fields:
-        found = [one for one in found if not set(_RUNTIMES) & set(one.path)]
+        found = [one for one in found if one.field is Field.COMPILER or not set(_RUNTIMES) & set(one.path)]
         found = [one for one in found if not (one.field is Field.DEPENDENCY and one.name in _RUNTIMES)]
     if Field.OS in fields:
         found = [one for one in found if one.field is not Field.LIBC]
@@ -127,6 +128,8 @@ def _walk(asked: ConcreteSpec, there: ConcreteSpec) -> Iterator[Difference]:
             if name in compilers and not _same_label(asked, mine.get(name), there, other.get(name)):
                 continue  # that is told as another compiler
             if name not in mine or name not in other:
+                if name in (*_LIBCS, *_RUNTIMES) and ("compiler" in ours.raw) is not ("compiler" in theirs.raw):
+                    continue  # spec format 4 tells of the compiler and of nothing that comes with it
                 yield from _one_sided(asked, mine, there, other, name, path)
             elif mine[name].hash != other[name].hash:
                 pair = asked.nodes[mine[name].hash], there.nodes[other[name].hash]
@@ -219,6 +222,8 @@ def _typed(name: str, value: object) -> str:
             return ""
         case bool():
             return f"{'+' if value else '~'}{name}"
+        case list() if name in _FLAGS:
+            return f"{name}={' '.join(map(str, value))}" if value else ""
         case list():
             return f"{name}={','.join(map(str, value)) or 'none'}"
         case _:
@@ -226,7 +231,8 @@ def _typed(name: str, value: object) -> str:
 
 
 def _recipe(raw: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
-    patches = [_short(patch)[:7] for patch in parameters.get("patches") or ()]
+    given = parameters.get("patches")
+    patches = [_short(patch)[:7] for patch in given] if isinstance(given, list) else []
     return " with patches ".join(filter(None, (_short(raw.get("package_hash"))[:7], ", ".join(patches))))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cachelib.model.errors import CacheError
@@ -61,6 +61,14 @@ def error_text(error: CacheError) -> str:
 def some(lines: list[str]) -> list[str]:
     """The first lines of many, and how many more there are: nobody reads ten thousand."""
     return lines if len(lines) <= SHOWN else [*lines[:SHOWN], f"  ... and {len(lines) - SHOWN} more"]
+
+
+def first(found: Sequence[Report], most: int) -> list[Report]:
+    """The first reports of many with their lines, the others with their data alone, and how many those are."""
+    if len(found) <= most:
+        return list(found)
+    told = f"  ... and {len(found) - most} more, which --json FILE tells of"
+    return [*found[:most], *(replace(one, lines=()) for one in found[most:-1]), replace(found[-1], lines=(told,))]
 
 
 def item_data(label: str, outcome: Any, **more: Any) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,6 +13,7 @@ from cachelib.model.spec import ConcreteSpec
 from cachelib.steps.differing import Difference, Field, differences, distance
 from cachelib.steps.targets import can_run, family
 
+_PLAIN = re.compile(r"[+~]?[\w@%:,./=+-]*", re.ASCII)
 #: Builds that are looked at closely, and that are told of besides the nearest.
 CLOSE, BESIDES = 40, 3
 
@@ -78,9 +81,15 @@ def _closest(asked: ConcreteSpec, catalog: Catalog, named: list[str]) -> list[st
     return [spec.root.hash for spec in order[:CLOSE]]
 
 
+def _word(text: str) -> str:
+    """A variant or flags as a shell takes them: the names and values of a cache are whatever its owner wrote."""
+    return text if _PLAIN.fullmatch(text) else shlex.quote(text)
+
+
 def advice(name: str, one: Difference) -> str:
     """What to type, or to know, so that a difference goes away."""
-    below = f" ^{one.path[-1]}" if one.path else " "
+    what = one.path[-1] if one.path else name
+    install = f"spack install {name}" + (f" ^{what}" if one.path else "")
     match one.field:
         case Field.PLATFORM:
             return f"binaries for {one.there} don't run on {one.asked}"
@@ -88,28 +97,33 @@ def advice(name: str, one: Difference) -> str:
             return "that build is for machines of another kind"
         case Field.TARGET:
             where = "" if can_run(one.asked, one.there) else ", where the processor is as new (`spack arch -t` says)"
-            return f"spack install {name} target={one.there}   (for all it needs, too: `packages:all:require: target={one.there}`){where}"
+            whole = "" if one.path else f"   (for all it needs, too: `packages:all:require: target={one.there}`)"
+            return f"{install} target={one.there}{whole}{where}"
         case Field.OS | Field.LIBC:
             return "Spack takes builds of another system only where your libc is as new, and then by reuse: spack install --reuse " + name
         case Field.COMPILER:
-            return f"spack install {name} %{one.there.split()[0]}" if one.there else "that build took no compiler"
+            return f"{install} %{one.there.split()[0]}" if one.there else "that build took no compiler"
         case Field.VERSION:
-            return f"spack install {name}{below if one.path else ''}@{one.there}"
+            return f"{install}@{one.there}"
         case Field.VARIANT | Field.FLAGS if one.there:
-            return f"spack install {name}{below}{' ' if one.path and one.there[0] not in '+~' else ''}{one.there}".replace("  ", " ")
-        case Field.VARIANT | Field.FLAGS:
+            return f"{install}{'' if one.path and one.there[0] in '+~' else ' '}{_word(one.there)}"
+        case Field.FLAGS:
+            return f"that build took no {one.name}: leave them out, and look into `packages.yaml` for some"
+        case Field.VARIANT:
             return f"the recipe there has no {one.name}: its recipes are others than yours"
+        case Field.EXTERNAL if one.asked and one.there:
+            return f"that build took the {what} in {one.there}: an external below `packages:{what}` says which yours is"
+        case Field.EXTERNAL if one.there:
+            return f"make {what} an external of yours"
         case Field.EXTERNAL:
-            what = one.path[-1] if one.path else name
-            if not one.asked:
-                return f"make {what} an external of yours"
             return f"let Spack build {what}: no external of it below `packages:{what}`"
         case Field.NAMESPACE:
-            return f"it comes from another package repository: {one.there}.{one.path[-1] if one.path else name}"
-        case Field.DEPENDENCY if one.there:
+            return f"it comes from another package repository: {one.there}.{what}"
+        case Field.DEPENDENCY if one.asked and one.there:
             return f"spack install {name} ^{one.there}"
         case Field.DEPENDENCY:
-            return f"that build does without {one.asked}: a variant or a version decides on it"
+            verb = "does without" if one.asked else "takes besides"
+            return f"that build {verb} {one.asked or one.there}: a variant or a version decides on it"
         case Field.RECIPE:
             return "your recipes are of another commit than the cache's: its pages say of which"
         case _:

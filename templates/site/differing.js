@@ -22,7 +22,7 @@ const KNOWN = [
 // Both specs are `{ root, nodes }`: a node, and all nodes of its DAG by hash. The result has `field`, `name`, `asked`, `there`, `path`, `also`.
 export function differences(asked, there) {
   if (asked.root.hash === there.root.hash) return [];
-  const found = walk(asked, there);
+  const found = withoutFollowers(walk(asked, there));
   if (!found.length) found.push(one("other", asked.root.hash, there.root.hash, "hash"));
   const merged = new Map();
   for (const each of found) {
@@ -32,7 +32,7 @@ export function differences(asked, there) {
     const shorter = compare([each.path.length, ...each.path], [known.path.length, ...known.path]) < 0 ? each : known;
     merged.set(key, { ...shorter, also: known.also + 1 });
   }
-  return withoutFollowers([...merged.values()]).sort((a, b) => compare(order(a), order(b)));
+  return [...merged.values()].sort((a, b) => compare(order(a), order(b)));
 }
 
 export const distance = (found) => found.reduce((sum, each) => sum + weight(each), 0);
@@ -73,7 +73,7 @@ function withoutFollowers(found) {
   const fields = new Set(found.map((each) => each.field));
   let left = found;
   if (fields.has("compiler")) {
-    left = left.filter((each) => !each.path.some((name) => RUNTIMES.includes(name)))
+    left = left.filter((each) => each.field === "compiler" || !each.path.some((name) => RUNTIMES.includes(name)))
       .filter((each) => !(each.field === "dependency" && RUNTIMES.includes(each.name)));
   }
   return fields.has("os") ? left.filter((each) => each.field !== "libc") : left;
@@ -92,7 +92,11 @@ function walk(asked, there) {
     for (const name of [...new Set([...mine.keys(), ...other.keys()])].sort()) {
       const [a, b] = [asked.nodes.get(mine.get(name)?.hash), there.nodes.get(other.get(name)?.hash)];
       if (built.has(name) && !(a && b && label(a) === label(b))) continue;
-      if (!mine.has(name) || !other.has(name)) oneSided(asked, mine, there, other, name).forEach(add);
+      if (!mine.has(name) || !other.has(name)) {
+        // Spec format 4 tells of the compiler and of nothing that comes with it.
+        const apart = [...LIBCS, ...RUNTIMES].includes(name) && Boolean(ours.compiler) !== Boolean(theirs.compiler);
+        if (!apart) oneSided(asked, mine, there, other, name).forEach(add);
+      }
       else if (a && b && a.hash !== b.hash) {
         const key = `${a.hash} ${b.hash}`;
         if (LIBCS.includes(name) && label(a) !== label(b)) add(one("libc", label(a), label(b)));
@@ -175,5 +179,6 @@ function recipe(node) {
 function typed(name, value) {
   if (value === null) return "";
   if (typeof value === "boolean") return `${value ? "+" : "~"}${name}`;
+  if (Array.isArray(value) && FLAGS.includes(name)) return value.length ? `${name}=${value.join(" ")}` : "";
   return Array.isArray(value) ? `${name}=${value.join(",") || "none"}` : `${name}=${short(value)}`;
 }

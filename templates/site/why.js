@@ -2,7 +2,7 @@
 "use strict";
 
 import { closure, get, spec } from "./api.js";
-import { differences, distance } from "./differing.js";
+import { differences, distance, family } from "./differing.js";
 import { buildPage, code, make, plain } from "./parts.js";
 
 // Of the builds of a package so many are compared whole; of a lock file so many roots are looked up; so many differences are told of.
@@ -138,18 +138,25 @@ function difference(name, one) {
 }
 
 // What to type, or to know: see cachelib/steps/why.py.
+const word = (text) => (/^[+~]?[\w@%:,./=+-]*$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
+
 function advice(name, { field, there, asked, path, name: thing }) {
-  const below = path.length ? ` ^${path.at(-1)}` : "", install = `spack install ${name}`;
+  const what = path.at(-1) ?? name, install = `spack install ${name}${path.length ? ` ^${what}` : ""}`;
   switch (field) {
     case "platform": return `Binaries for ${there} don't run on ${asked}.`;
-    case "target": return `${install} target=${there}, where the processor has it; for all that it needs, too: packages:all:require: target=${there}`;
+    case "target": return family(asked) !== family(there) ? "That build is for machines of another kind."
+      : `${install} target=${there}, where the processor has it${path.length ? "" : `; for all that it needs, too: packages:all:require: target=${there}`}`;
     case "os": case "libc": return `Spack takes builds of another system only where your libc is as new, and then by reuse: spack install --reuse ${name}`;
     case "compiler": return there ? `${install} %${there.split(" ")[0]}` : "That build took no compiler.";
-    case "version": return `${install}${below}@${there}`;
-    case "variant": case "flags": return there ? `${install}${below}${/^[+~]/.test(there) && below ? "" : " "}${there}` : `Recipes there know no ${thing}: they are others than yours.`;
-    case "external": return asked ? `Let Spack build ${path.at(-1) ?? name}: no external of it.` : `Make ${path.at(-1) ?? name} an external of yours.`;
+    case "version": return `${install}@${there}`;
+    case "variant": case "flags":
+      if (there) return `${install}${/^[+~]/.test(there) && path.length ? "" : " "}${word(there)}`;
+      return field === "flags" ? `That build took no ${thing}: leave them out.` : `Recipes there know no ${thing}: they are others than yours.`;
+    case "external":
+      if (asked && there) return `That build took the ${what} in ${there}, which is not where yours is.`;
+      return asked ? `Let Spack build ${what}: no external of it.` : `Make ${what} an external of yours.`;
     case "namespace": return `It comes from another package repository: ${there}`;
-    case "dependency": return there ? `${install} ^${there}` : `That build does without ${asked}: a variant or a version decides on it.`;
+    case "dependency": return asked && there ? `spack install ${name} ^${there}` : `That build ${asked ? "does without" : "takes besides"} ${asked || there}: a variant or a version decides on it.`;
     case "recipe": return "Your recipes are of another commit than the cache's: the page of the build says of which.";
     default: return "Nothing that is chosen on a command line.";
   }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cachelib import pipeline
-from cachelib.model.errors import UsageError
+from cachelib.model.errors import CatalogError, FormatError, UsageError
 from tests.support.caches import LOCK
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -83,3 +84,98 @@ def test_what_can_not_be_asked_is_told(ws: pipeline.Workspace, tmp_path: Path) -
     with pytest.raises(UsageError, match="holds no Spack") as caught:
         pipeline.why(ws, "zlib", spack_root=str(tmp_path))
     assert "spack spec --json 'zlib' > spec.json" in caught.value.hint
+
+
+def fake_spack(folder: Path, said: str, code: int = 0) -> str:
+    """A Spack that says something, whatever it is asked; gives its root."""
+    (folder / "spack/bin").mkdir(parents=True)
+    (folder / "said.txt").write_text(said, encoding="utf-8")
+    program = folder / "spack/bin/spack"
+    program.write_text(f"#!/bin/sh\ncat '{folder}/said.txt'\nexit {code}\n")
+    program.chmod(0o755)
+    return str(folder / "spack")
+
+
+def test_what_spack_prints_is_one_very_long_line(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    """The spec of a package of 60 dependencies has more than the 64 KiB in which lines come, and there are words around it."""
+    spec = json.loads(json.dumps(held(ws, "py-almanac")))
+    spec["spec"]["nodes"][0] |= {"version": "0.0.1", "hash": "a" * 32}
+    spec["spec"]["nodes"][-1]["annotations"]["long"] = "x y " * 100_000
+    line = json.dumps(spec, separators=(",", ":"))
+    root = fake_spack(tmp_path, f"==> Warning: one thing\n{line}\n==> Warning: another\n")
+    report = pipeline.why(ws, "py-almanac@0.0.1 ^python " + "+variant " * 100, spack_root=root)
+    assert "version: 0.0.1 is asked for" in report.text
+
+
+def test_several_specs_in_one_question(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    both = [json.dumps(held(ws, name), separators=(",", ":")) for name in ("py-almanac", "almanac-data")]
+    report = pipeline.why(ws, "py-almanac almanac-data", spack_root=fake_spack(tmp_path, "\n".join(both)))
+    assert report.lines == (f"why: 2 of 2 specs are in oci-layout:{ws.folder / 'registry/v1.1'}",)
+
+
+@pytest.mark.parametrize("said", ["", "nothing", "{", "[]", '{"spec": 7}', '{"spec": {"nodes": 3}}', "{" * 90_000])
+def test_a_spack_that_prints_something_else(ws: pipeline.Workspace, tmp_path: Path, said: str) -> None:
+    with pytest.raises(FormatError):
+        pipeline.why(ws, "zlib", spack_root=fake_spack(tmp_path, said))
+
+
+@pytest.mark.parametrize("text", ["x" * 300, "hdf5 " + "+some_variant" * 400, "~mpi", "zlib\0", "~nobody_has_this_name/x"])
+def test_what_no_file_can_be_called_is_a_spec(ws: pipeline.Workspace, text: str) -> None:
+    with pytest.raises(UsageError, match="no Spack is here that could make it concrete"):
+        pipeline.why(replace(ws, env={"PATH": ""}), text)
+
+
+def test_a_folder_that_is_called_as_a_package_is_none_that_was_meant(
+    ws: pipeline.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zlib").mkdir()
+    with pytest.raises(UsageError, match="no Spack is here that could make it concrete"):
+        pipeline.why(replace(ws, env={"PATH": ""}), "zlib")
+    with pytest.raises(UsageError, match=r"zlib/spack\.lock can't be read"):
+        pipeline.why(ws, "./zlib")
+    (tmp_path / "zlib/spack.yaml").touch()
+    with pytest.raises(UsageError, match=r"zlib/spack\.lock can't be read"):
+        pipeline.why(ws, "zlib")
+
+
+def test_an_external_is_taken_from_the_machine(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    spec = held(ws, "py-almanac")
+    nodes = spec["spec"]["nodes"]  # type: ignore[index]
+    spec["spec"]["nodes"] = [node for node in nodes if node["name"] == "python"]  # type: ignore[index]
+    (tmp_path / "python.json").write_text(json.dumps(spec))
+    with pytest.raises(UsageError, match=r"python@3\.11\.2/\w+ is an external of your machine") as caught:
+        pipeline.why(ws, str(tmp_path / "python.json"))
+    assert "nothing to fetch" in caught.value.hint
+
+
+def test_a_lock_file_that_names_what_it_lacks(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    lock = json.loads(LOCK.read_text(encoding="utf-8"))
+    gone = next(edge["hash"] for node in lock["concrete_specs"].values() for edge in node.get("dependencies", ()))
+    del lock["concrete_specs"][gone]
+    lock["roots"] = [root for root in lock["roots"] if root["hash"] != gone]
+    (tmp_path / "my.lock").write_text(json.dumps(lock))
+    with pytest.raises(UsageError, match="which is not among the specs"):
+        pipeline.why(ws, str(tmp_path / "my.lock"))
+    with pytest.raises(UsageError, match="which is not among the specs"):
+        pipeline.weather(ws, lock=str(tmp_path / "my.lock"))
+
+
+def test_of_many_that_are_missing_the_first_are_told(ws: pipeline.Workspace) -> None:
+    report = pipeline.why(ws, str(LOCK))
+    roots = len(json.loads(LOCK.read_text(encoding="utf-8"))["roots"])
+    assert report.lines[-2] == f"  ... and {roots - 40} more, which --json FILE tells of"
+    assert len(report.data) == roots
+
+
+def test_an_image_that_is_not_filled_yet_is_no_trouble(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    """One image answers, the other is named; only where nothing is anywhere has the question no answer."""
+    stack = next(iter(ws.settings.stacks.values()))
+    both = replace(ws, settings=replace(ws.settings, stacks={**ws.settings.stacks, "other": replace(stack, image="v9.9")}))
+    path = tmp_path / "a.spec.json"
+    path.write_text(json.dumps(held(ws, "py-almanac")))
+    report = pipeline.why(both, str(path))
+    assert report.exit_code == 0
+    assert report.lines[-1] == f"why: nothing is indexed in oci-layout:{ws.folder / 'registry/v9.9'}"
+    with pytest.raises(CatalogError, match="nothing is indexed"):
+        pipeline.why(both, str(path), image="v9.9")

@@ -13,7 +13,7 @@ from cachelib.model.spec import ConcreteSpec
 from cachelib.steps.differing import differences, distance
 from cachelib.steps.targets import family
 from tests.support.browser import browser, served
-from tests.unit.test_why import ONES, PAIRS, SEVERAL, TRIPLES, changed, dag, spec
+from tests.unit.test_why import ONES, PAIRS, SEVERAL, TRIPLES, changed, dag, older, put, spec
 
 PROJECT = Path(__file__).resolve().parents[2]
 _RUN = """async (pairs) => {
@@ -54,6 +54,9 @@ def test_a_browser_finds_what_python_finds(tmp_path: Path) -> None:
         pairs.append((spec(ours), spec(changed(ours, *(SEVERAL[name][0] for name in chosen)))))
     roots = [spec(dag(name)) for name in ("libpng", "freetype", "libtiff", "gsl")]
     pairs += [(a, b) for a in roots for b in roots]  # different packages altogether
+    pairs += [pair for one in roots for pair in ((one, older(one)), (older(one), one))]
+    moved = [(name, put("arch", "platform_os", to="ubuntu24.04")) for name in ("gcc-runtime", "zstd")]
+    pairs.append((spec(ours), spec(changed(ours, SEVERAL["compiler"][0], *moved))))
     assert len(pairs) > 200
     (tmp_path / "differing.js").write_bytes((PROJECT / "templates/site/differing.js").read_bytes())
     (tmp_path / "index.html").write_text("<!doctype html><title>x</title>")

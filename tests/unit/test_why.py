@@ -192,6 +192,58 @@ def test_another_provider_is_one_difference() -> None:
     assert advice("hwloc", found) == "spack install hwloc ^mine-xml"
 
 
+def test_flags_are_told_as_they_are_typed() -> None:
+    ours, some = dag("hwloc"), changed(dag("hwloc"), ("hwloc", put("parameters", "cflags", to=["-O3", "-g"])))
+    (found,) = differences(spec(ours), spec(some))
+    assert (found.asked, found.there) == ("", "cflags=-O3 -g")
+    (found,) = differences(spec(some), spec(ours))
+    assert (found.asked, found.there) == ("cflags=-O3 -g", "")
+
+
+def test_what_follows_from_the_compiler_hides_nothing_else() -> None:
+    """The system of a runtime goes without saying where its compiler is another; that of what comes after it in the alphabet doesn't."""
+    ours = dag("c-blosc")
+    moved = [(name, put("arch", "platform_os", to="ubuntu24.04")) for name in ("gcc-runtime", "zstd")]
+    several = differences(spec(ours), spec(changed(ours, GCC13[0], *moved)))
+    assert [(one.field, one.path[-1:]) for one in several] == [(Field.COMPILER, ()), (Field.OS, ("zstd",))]
+    # Where the compiler of a runtime is all that differs, that is told.
+    gcc = {at: make_node("gcc", at) for at in ("12", "13")}
+    made = []
+    for at, node in gcc.items():
+        edge = {"name": "gcc", "hash": node["hash"], "parameters": {"deptypes": ["build"], "virtuals": ["c"]}}
+        runtime = make_node("gcc-runtime", "12", dependencies=[edge])
+        runtime["dependencies"] = [edge]
+        runtime["hash"] = dag_hash({key: value for key, value in runtime.items() if key != "hash"})
+        made.append(spec([make_node("alone", dependencies=[runtime]), runtime, node]))
+        assert at
+    (found,) = differences(*made)
+    assert (found.field, found.asked, found.there) == (Field.COMPILER, "gcc@12", "gcc@13")
+
+
+def older(ours: ConcreteSpec) -> ConcreteSpec:
+    """The same in format 4, which tells of the compiler as a field, and of no libc, no runtime and no wrapper; another version of it."""
+    nodes = {h: node.raw for h, node in ours.nodes.items()}
+    for node in nodes.values():
+        name, _, version = ours.compilers()[0].partition("@")
+        node["compiler"] = {"name": name, "version": version}
+        gone = ("gcc", "glibc", "gcc-runtime", "compiler-wrapper")
+        node["dependencies"] = [edge for edge in node.get("dependencies", ()) if edge["name"] not in gone]
+    root = {**nodes.pop(ours.root.hash), "version": "0.0.1", "hash": "a" * 32}
+    return parse_spec({"spec": {"_meta": {"version": 4}, "nodes": [root, *nodes.values()]}})
+
+
+def test_a_build_of_the_older_format_lacks_nothing_that_its_format_does_not_tell() -> None:
+    ours = spec(dag("yaml-cpp"))
+    for asked, there in ((ours, older(ours)), (older(ours), ours)):
+        assert [(one.field, one.path) for one in differences(asked, there)] == [(Field.VERSION, ())]
+
+
+@pytest.mark.parametrize("odd", [5, "x", {"a": 1}, True, None, [None, {}]])
+def test_patches_that_are_none_are_no_trouble(odd: object) -> None:
+    ours = dag("yaml-cpp")
+    assert differences(spec(ours), spec(changed(ours, ("yaml-cpp", put("parameters", "patches", to=odd)))))
+
+
 def test_the_nearest_build_is_told_of() -> None:
     ours = dag("c-blosc")
     debug = changed(ours, ("c-blosc", put("parameters", "build_type", to="Debug")))
@@ -245,6 +297,15 @@ def test_of_very_many_builds_the_nearest_is_found() -> None:
         (Difference(field=Field.EXTERNAL, asked="", there="/usr", path=("zlib",)), "make zlib an external"),
         (Difference(field=Field.DEPENDENCY, asked="zlib", there="", name="zlib"), "does without zlib"),
         (Difference(field=Field.RECIPE, asked="a", there="b"), "another commit"),
+        # Of a dependency, what is typed is for that one.
+        (Difference(field=Field.TARGET, asked="zen4", there="x86_64_v3", path=("zlib",)), "spack install hdf5 ^zlib target=x86_64_v3"),
+        (Difference(field=Field.COMPILER, asked="gcc@13", there="gcc@12", path=("a", "zlib")), "spack install hdf5 ^zlib %gcc@12"),
+        (Difference(field=Field.FLAGS, asked="", there="cflags=-O2 -g", name="cflags"), "spack install hdf5 'cflags=-O2 -g'"),
+        (Difference(field=Field.FLAGS, asked="cflags=-O2", there="", name="cflags"), "took no cflags"),
+        (Difference(field=Field.VARIANT, asked="a=1", there="a=$(id); x", name="a"), "spack install hdf5 'a=$(id); x'"),
+        (Difference(field=Field.VARIANT, asked="~a`id`", there="+a`id`", name="a`id`", path=("z",)), "spack install hdf5 ^z'+a`id`'"),
+        (Difference(field=Field.EXTERNAL, asked="/usr", there="/opt/x", path=("zlib",)), "took the zlib in /opt/x"),
+        (Difference(field=Field.DEPENDENCY, asked="", there="zlib", name="zlib"), "takes besides zlib: a variant"),
     ],
 )  # fmt: skip
 def test_what_to_do(one: Difference, text: str) -> None:
