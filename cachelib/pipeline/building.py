@@ -76,6 +76,8 @@ def run_build(
     ready = prepare(ws, specs, stack_name, spack_root)
     lock, spack, mirror = ready.lock, ready.spack, ready.mirror
     if lock is None:
+        if not specs:
+            mirror.write_wanted(_wanted(ready, building.Lock(nodes={}), {}))
         return building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror=str(mirror.root), written=0)
     before, mirrored = ready.installed(), ready.mirrored()
     total = sum(node.hash not in before for node in lock.buildable())
@@ -168,6 +170,8 @@ def _write_records(
 def _wanted(ready: Ready, lock: building.Lock, described: Mapping[str, Mapping[str, Any]]) -> Wanted:
     """What the stack wants on this machine, as the weather tells of it."""
     here = next((f"{node.platform} {node.os}" for node in lock.buildable()), "")
+    if not here:  # Spack refused everything: then this is what it is to take the place of
+        here = next((one.runner for one in ready.mirror.wanted() if one.stack == ready.name), "")
     refused = {one.request: one.reason for one in ready.rejected}
     return wanted_of(ready.name, here, lock, restricted=building.restricted(described), refused=refused)
 

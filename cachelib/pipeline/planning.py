@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,19 @@ class _Planner:
     costs: Costs
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stack:
+    """What came of planning one stack: what is to be told, the plan (none where there is nothing to plan), and the files that go with it.
+
+    `key` is what its concretization is to be remembered by, where that is new.
+    """
+
+    told: tuple[Report, ...]
+    plan: StackPlan | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    key: str = ""
+
+
 def plan(
     ws: Workspace,
     specs: Sequence[str] = (),
@@ -74,37 +87,15 @@ def plan(
     asked = read_inputs(ws) if inputs else check_inputs(given)
     planner = _Planner(ws=ws, asked=asked, spack_root=spack_root, to=to, retry=retry or asked.rebuild or bool(asked.specs), costs=Costs())
     folder = plan_folder(ws, out)
-    plans: list[StackPlan] = []
-    refused: list[Report] = []
-    files: dict[str, bytes] = {}
-    keys: dict[str, str] = {}
-    for wanted, label in _wanted(planner, runner):
-        location = ws.location(to).child(ws.stack(wanted)[1].image_name)
-        repository = ws.repository(location)
-        requests = asked.specs
-        if asked.random:
-            requests, told = pick_packages(ws, repository, asked, wanted, spack_root, retry=planner.retry)
-            refused.append(told)
-            if not requests:
-                continue
-        ready = concretized(ws, repository, requests, wanted, spack_root, label)
-        # What chance picked and Spack refuses is told, but nobody asked for it, so nothing has failed.
-        refused.append(replace(_refused(ready), exit_code=0) if asked.random else _refused(ready))
-        if ready.lock is None:
-            continue
-        made = _plan(planner, repository, ready, ready.lock, label)
-        plans.append(made)
-        if made.of(Action.BUILD) or ready.news:
-            files |= {f"{made.key}/{name}": data for name, data in ready.files.items()}
-        if not asked.specs and not asked.random:  # these are the stack's own requests
-            files |= _wanted_file(repository, made, ready, ready.lock)
-        if ready.news and not asked.random:  # picks don't come again, and would drive out what does
-            keys[made.key] = ready.key
+    stacks = [_stack(planner, name, label) for name, label in _wanted(planner, runner)]
+    refused = [told for one in stacks for told in one.told]
+    plans = [one.plan for one in stacks if one.plan is not None]
     if simulate:
         counts = [asked.workers] if asked.workers else SIMULATED
         return reports.join([*refused, plan_reports.simulation(plans, counts, Limits(), planner.costs)])
-    meta = {"plan": PLAN_VERSION, "created": now(), "remember": keys}
-    digest = write_plan(folder, meta, plans, files)
+    keys = {one.plan.key: one.key for one in stacks if one.plan is not None and one.key}
+    files = {name: data for one in stacks for name, data in one.files.items()}
+    digest = write_plan(folder, {"plan": PLAN_VERSION, "created": now(), "remember": keys}, plans, files)
     jobs = [job for made in plans for job in made.jobs()]
     outputs = {"jobs": str(len(jobs)), "folder": str(folder), f"digest_{number}" if number else "digest": digest}
     actions.set_outputs(ws.env, actions.matrix(jobs) | outputs)
@@ -139,6 +130,34 @@ def _wanted(planner: _Planner, runner: str) -> Iterator[tuple[str, str]]:
             ws.progress.say(f"stack {name} has no target for {ws.machine}, and is planned elsewhere")
         else:
             yield name, runner_here(stack, ws.machine)
+
+
+def _stack(planner: _Planner, name: str, runner: str) -> _Stack:
+    """Concretize the requests of one stack, or of chance, and plan them."""
+    ws, asked = planner.ws, planner.asked
+    repository = ws.repository(ws.location(planner.to).child(ws.stack(name)[1].image_name))
+    requests, told = asked.specs, list[Report]()
+    if asked.random:
+        requests, picked = pick_packages(ws, repository, asked, name, planner.spack_root, retry=planner.retry)
+        told.append(picked)
+        if not requests:
+            return _Stack(told=tuple(told))
+    ready = concretized(ws, repository, requests, name, planner.spack_root, runner)
+    # What chance picked and Spack refuses is told, but nobody asked for it, so nothing has failed.
+    told.append(replace(_refused(ready), exit_code=0) if asked.random else _refused(ready))
+    own = not asked.specs and not asked.random  # these are the stack's own requests
+    if ready.lock is None and not own:
+        return _Stack(told=tuple(told))
+    # Where Spack refuses all that a stack wants, that is what there is to remember: its weather is not what it was.
+    lock = ready.lock or building.Lock(nodes={})
+    made = _plan(planner, repository, ready, lock, runner)
+    files: dict[str, bytes] = {}
+    if made.of(Action.BUILD) or ready.news:
+        files |= {f"{made.key}/{file}": data for file, data in ready.files.items()}
+    if own:
+        files |= _wanted_file(repository, made, ready, lock)
+    # Picks don't come again, and would drive out what does.
+    return _Stack(told=tuple(told), plan=made, files=files, key=ready.key if ready.news and not asked.random else "")
 
 
 def _plan(planner: _Planner, repository: Repository, ready: Concretized, lock: building.Lock, runner: str) -> StackPlan:

@@ -59,6 +59,8 @@ def pick_report(pick: Pick, stack: str, seed: str, names: int) -> Report:
 
 
 def _last(plan: StackPlan) -> str:
+    if not plan.items:
+        return f"stack {plan.stack}: Spack refuses all that it wants"
     counts = {action: len(plan.of(action)) for action in Action}
     if not counts[Action.BUILD]:
         rest = f"; {counts[Action.LEFT_OVER]} are left over" if counts[Action.LEFT_OVER] else ""

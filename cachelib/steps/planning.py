@@ -109,41 +109,62 @@ def make_plan(
     by the name of the package. What is to be built again though it is there is in `rebuild`, and not in `present`.
     """
     without = blocked(lock, present, failing or {})
-    reasons = wanted(lock, present, without, restricted)
+    reasons = _told(lock, wanted(lock, present, without, restricted), builds or {}, rebuild)
+    works = _works(lock, reasons, seconds)
+    schedule = make_schedule(list(works.values()), limits=limits, costs=costs)
+    left = {item.hash: item.reason for item in schedule.left_over}
+    items = [
+        _item(node, left=left, reasons=reasons, restricted=restricted, without=without, present=present) for node in lock.nodes.values()
+    ]
+    timed = [replace(item, seconds=works[item.hash].seconds) if item.hash in works else item for item in items]
+    built = {h: work for h, work in works.items() if h not in left}
+    order = {h: at for at, h in enumerate(schedule.place())}
+    return StackPlan(
+        id=id, stack=stack, image=image, runner=runner, schedule=schedule, bound=bound(built, limits.workers, costs),
+        items=tuple(sorted(timed, key=lambda item: (list(Action).index(item.action), order.get(item.hash, 0), item.label, item.hash))),
+        needs={h: work.needs for h, work in built.items()}, roots=lock.roots, rebuild=frozenset(built.keys() & rebuild),
+    )  # fmt: skip
+
+
+def _told(lock: Lock, reasons: Mapping[str, str], builds: Mapping[str, list[Node]], rebuild: Set[str]) -> dict[str, str]:
+    """Why each is built, and what is new about it against the builds that the cache has."""
+    found = {}
     for h, reason in reasons.items():
-        if h in rebuild:
-            reasons[h] = f"{reason}, and to be built again"
-            continue
-        difference = changed(lock.nodes[h], (builds or {}).get(lock.nodes[h].name, []))
-        reasons[h] = f"{reason}; {difference}" if difference else f"{reason}, and not in the cache"
+        difference = "" if h in rebuild else changed(lock.nodes[h], builds.get(lock.nodes[h].name, []))
+        again = ", and to be built again" if h in rebuild else ", and not in the cache"
+        found[h] = f"{reason}; {difference}" if difference else f"{reason}{again}"
+    return found
+
+
+def _works(lock: Lock, reasons: Mapping[str, str], seconds: Mapping[str, float]) -> dict[str, Work]:
+    """The builds, each with how long it is thought to take, and which of the others it needs."""
     usual = median(seconds.values()) if seconds else UNKNOWN_SECONDS
     works = {}
     for h in reasons:
         node = lock.nodes[h]
         needs = tuple(sorted({edge.hash for edge in node.dependencies if edge.hash in reasons}))
         works[h] = Work(hash=h, label=node.label, seconds=seconds.get(node.name, usual), needs=needs)
-    schedule = make_schedule(list(works.values()), limits=limits, costs=costs)
-    left = {item.hash: item.reason for item in schedule.left_over}
-    items = []
-    for h, node in lock.nodes.items():
-        item = PlanItem(hash=h, label=node.label, action=Action.IDLE, reason="only needed to build what is there already")
-        if node.external:
-            item = replace(item, action=Action.EXTERNAL, reason="taken from the machine")
-        elif h in left:
-            item = replace(item, action=Action.LEFT_OVER, reason=left[h], seconds=works[h].seconds)
-        elif h in reasons:
-            item = replace(item, action=Action.BUILD, reason=reasons[h], seconds=works[h].seconds)
-        elif h in restricted:
-            item = replace(item, action=Action.RESTRICTED, reason="its recipe doesn't allow its binaries to be given away")
-        elif h in without:
-            item = replace(item, action=Action.FAILING, reason=without[h])
-        elif h in present:
-            item = replace(item, action=Action.PRESENT, reason=present[h])
-        items.append(item)
-    built = {h: work for h, work in works.items() if h not in left}
-    order = {h: at for at, h in enumerate(schedule.place())}
-    return StackPlan(
-        id=id, stack=stack, image=image, runner=runner, schedule=schedule, bound=bound(built, limits.workers, costs),
-        items=tuple(sorted(items, key=lambda item: (list(Action).index(item.action), order.get(item.hash, 0), item.label, item.hash))),
-        needs={h: work.needs for h, work in built.items()}, roots=lock.roots, rebuild=frozenset(built.keys() & rebuild),
-    )  # fmt: skip
+    return works
+
+
+def _item(
+    node: Node, *, left: Mapping[str, str], reasons: Mapping[str, str], restricted: Set[str], without: Mapping[str, str],
+    present: Mapping[str, str],
+) -> PlanItem:  # fmt: skip
+    """What becomes of a spec, and why."""
+    h = node.hash
+    if node.external:
+        action, reason = Action.EXTERNAL, "taken from the machine"
+    elif h in left:
+        action, reason = Action.LEFT_OVER, left[h]
+    elif h in reasons:
+        action, reason = Action.BUILD, reasons[h]
+    elif h in restricted:
+        action, reason = Action.RESTRICTED, "its recipe doesn't allow its binaries to be given away"
+    elif h in without:
+        action, reason = Action.FAILING, without[h]
+    elif h in present:
+        action, reason = Action.PRESENT, present[h]
+    else:
+        action, reason = Action.IDLE, "only needed to build what is there already"
+    return PlanItem(hash=h, label=node.label, action=action, reason=reason)

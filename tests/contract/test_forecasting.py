@@ -6,15 +6,20 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from cachelib import pipeline
 from cachelib.model.errors import UsageError
+from cachelib.model.outcome import Rejected
 from cachelib.model.plan import PLAN_VERSION, StackPlan
 from cachelib.model.schedule import Schedule
 from cachelib.model.wanted import Wanted, WantedSpec
+from cachelib.pipeline import building, planning
+from cachelib.pipeline.building import Ready
+from cachelib.pipeline.locks import Concretized
 from cachelib.pipeline.plans import write_plan
 from cachelib.steps import remembering
 from cachelib.tools.layout import LayoutRepository
@@ -133,3 +138,52 @@ def test_what_is_no_lock_file_is_told(ws: pipeline.Workspace, tmp_path: Path, te
     assert "spack concretize" in caught.value.hint
     with pytest.raises(UsageError, match="--lock and --spec together"):
         pipeline.weather(ws, ["zlib"], lock=str(path))
+
+
+BAD = (Rejected(request="zlib@99", reason="no such version", hint=""), Rejected(request="nosuch", reason="no such package", hint=""))
+
+
+def all_refused(ws: pipeline.Workspace) -> None:
+    """The weather of a stack all of whose requests Spack refuses."""
+    (line, *rest) = [line for line in pipeline.weather(ws).lines if not line.startswith("weather")]
+    assert line == "stack examples on linux debian12: of 2 requests 2 refused"
+    assert [" ".join(line.split()) for line in rest] == ["refused nosuch: no such package", "refused zlib@99: no such version"]
+
+
+def test_a_stack_all_of_which_is_refused_has_another_weather_after_a_build(ws: pipeline.Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror = ws.mirror("v1.1")
+    mirror.write_wanted(wants(ws))
+    name, stack = ws.stack("")
+    nothing: Any = None  # no Spack is asked where there is no lock
+    refused = Ready(
+        name=name, stack=stack, spack=nothing, mirror=mirror, location=ws.location(""), env=Path(), lock=None, rejected=BAD
+    )  # fmt: skip
+    monkeypatch.setattr(building, "prepare", lambda *_: refused)
+    building.run_build(ws, ["zlib@99"])
+    assert mirror.wanted() == (wants(ws),), "what somebody asks for once is not what the stack wants"
+    building.run_build(ws)
+    pipeline.push(ws)
+    pipeline.index(ws)
+    all_refused(ws)
+
+
+def test_a_stack_all_of_which_is_refused_has_another_weather_after_a_run(ws: pipeline.Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, stack = ws.stack("")
+    here = "linux debian12"
+    remembering.remember_wanted(registry(ws), [wants(ws, runner=here)])
+    refused = Concretized(name=name, stack=stack, lock=None, rejected=BAD, files={})
+    monkeypatch.setattr(planning, "concretized", lambda *_: refused)
+    monkeypatch.setattr(planning, "runner_here", lambda *_: here)
+    # What somebody asks for once is not what the stack wants.
+    assert pipeline.plan(ws, ["zlib@99"]).exit_code == 5
+    assert not list((ws.var / "plan").rglob("wanted.json"))
+    report = pipeline.plan(ws)
+    assert report.exit_code == 5
+    assert report.text.count("REJECTED") == 2
+    assert report.lines[-2] == "stack examples: Spack refuses all that it wants"
+    assert pipeline.plan(ws, simulate=True).exit_code == 5
+    published = pipeline.publish(ws)
+    assert "what stack examples wants is remembered" in published.text
+    all_refused(ws)
+    pipeline.plan(ws)
+    assert not json.loads((ws.var / "plan/plan.json").read_text(encoding="utf-8")).get("files"), "it is remembered already"
