@@ -6,7 +6,8 @@ from pathlib import Path
 
 from cachelib.model.catalog import Catalog
 from cachelib.model.errors import CatalogError, UsageError
-from cachelib.model.oci import Location, parse_location
+from cachelib.model.oci import Location, RegistryLocation, parse_location
+from cachelib.model.ports import Repository
 from cachelib.model.site import SiteImage
 from cachelib.model.spec import ConcreteSpec
 from cachelib.pipeline.asking import named_path, read_specs
@@ -26,12 +27,23 @@ def diff(ws: Workspace, a: str, b: str, to: str = "") -> Report:
         raise UsageError(
             f"{a} and {b}: one is a cache and the other is none", hint="compare two builds, or two of oci://HOST/NAME, oci-layout:DIR"
         )
-    found = []
+    found, empty = [], [0, 0]
     for image in ws.images():
-        held = [comparing.held(artifacts.load_catalog(ws.repository(place.child(image)))) for place in places if place is not None]
-        report = comparing.caches_report(held[0], held[1], (f"{a}/{image}", f"{b}/{image}"))
-        found.append(report)
-    return reports.join(found)
+        held = [comparing.held(artifacts.load_catalog(_there(ws, place.child(image)))) for place in places if place is not None]
+        empty = [count + len(one) for count, one in zip(empty, held, strict=True)]
+        found.append(comparing.caches_report(held[0], held[1], (f"{a}/{image}", f"{b}/{image}")))
+    nothing = [place for place, count in zip((a, b), empty, strict=True) if not count]
+    hint = f"name where the cache is, without the name of an image; looked for: {', '.join(ws.images())}"
+    if len(nothing) == 2:
+        raise CatalogError(f"nothing is indexed in {a}, nor in {b}", hint=hint)
+    told = tuple(f"WARNING: nothing is indexed in {place}; {hint}" for place in nothing)
+    return reports.join([Report(lines=told), *found])
+
+
+def _there(ws: Workspace, location: Location) -> Repository:
+    """A repository of any cache: the credentials of the cache's own go to where that is, and to no other."""
+    own = ws.location("")
+    return ws.repository(location, own=isinstance(location, RegistryLocation) and getattr(own, "host", "") == location.host)
 
 
 def stats(ws: Workspace, to: str = "") -> Report:

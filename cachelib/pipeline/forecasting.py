@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cachelib.model.errors import CacheError, UsageError
+from cachelib.model.failure import Failure
 from cachelib.model.oci import parse_json
 from cachelib.model.ports import Repository
 from cachelib.model.wanted import WANTED_LIMIT, Wanted
@@ -16,7 +18,7 @@ from cachelib.steps import weather as deciding
 from cachelib.steps.reports import Report
 from cachelib.steps.runners import runner_here, runners
 from cachelib.steps.standing import stored
-from cachelib.steps.weather import wanted_of
+from cachelib.steps.weather import Stored, wanted_of
 from cachelib.steps.weather_reports import weather_report
 from cachelib.tools.files import read_limited
 
@@ -29,11 +31,15 @@ def weather(
         raise UsageError("--lock and --spec together", hint="the one is concretized already, the other not yet: ask twice")
     names = [ws.stack(stack_name)[0]] if stack_name or specs or lock else list(ws.settings.stacks)
     found = []
+
+    @functools.cache  # several stacks may share an image
+    def known(image: str) -> tuple[Repository, Mapping[str, Stored], Mapping[str, Failure]]:
+        place = ws.repository(ws.location(to).child(image))
+        return place, stored(artifacts.load_catalog(place).entries), remembering.known_failures(place)
+
     for name in names:
         stack = ws.settings.stacks[name]
-        repository = ws.repository(ws.location(to).child(stack.image_name))
-        catalog = artifacts.load_catalog(repository)
-        failing = remembering.known_failures(repository)
+        repository, held, failing = known(stack.image_name)
         if lock:
             wanted: tuple[Wanted, ...] = (wanted_of("", "", _lock(Path(lock))),)
         elif specs:
@@ -44,7 +50,6 @@ def weather(
             wanted = stack_wants(ws, repository, name)
             if not wanted:
                 found.append(Report(lines=(f"stack {name} has not told yet what it wants: a run does, or `inv build` and `inv push`",)))
-        held = stored(catalog.entries)
         found += [weather_report(deciding.weather(one, held, failing), repository.name) for one in wanted]
     return reports.join(found)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cachelib.model.catalog import Catalog
+from cachelib.model.catalog import Catalog, CatalogEntry
 from cachelib.model.errors import UsageError
 from cachelib.model.quantity import human_bytes, human_seconds
 from cachelib.model.site import Contents
@@ -63,9 +63,15 @@ def held(catalog: Catalog) -> dict[str, Held]:
     """The builds of a catalog, by their DAG hashes."""
     found = {}
     for h, entry in catalog.entries.items():
-        title = entry.annotations.get("org.opencontainers.image.title") or catalog.name(h)
+        title = entry.annotations.get("org.opencontainers.image.title") or _named(catalog, entry)
         found[h] = Held(hash=h, label=f"{printable(title[:200])}/{h[:7]}", size=entry.tarball.size)
     return found
+
+
+def _named(catalog: Catalog, entry: CatalogEntry) -> str:
+    """`name@version` of an image that tells nothing, as those in Docker's format do: as far as its tag does."""
+    name = catalog.name(entry.hash)
+    return f"{name}@{version}" if (version := entry.tag.removesuffix(f"-{entry.hash}.spack")[len(name) + 1 :]) else name
 
 
 def caches_report(a: dict[str, Held], b: dict[str, Held], names: tuple[str, str]) -> Report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 
@@ -137,7 +137,7 @@ def below(specs: Mapping[str, WantedSpec], root: str) -> Iterator[str]:
 
 
 def _forecast(
-    request: str, root: WantedSpec, closure: Iterable[WantedSpec], stored: Mapping[str, Stored], reasons: Mapping[str, str]
+    request: str, root: WantedSpec, closure: Sequence[WantedSpec], stored: Mapping[str, Stored], reasons: Mapping[str, str]
 ) -> Forecast:
     counted = [spec for spec in closure if not spec.external and not spec.restricted]
     lacks = _lacks(counted, stored, reasons)
@@ -152,8 +152,15 @@ def _forecast(
     elif lacks:
         state, reason = State.PARTLY if sums["present"] else State.MISSING, UNKNOWN
     else:
-        state, reason = State.READY, ""
+        state, reason = State.READY, _but(closure)
     return Forecast(request=request, state=state, reason=reason, spec=root, total=len(counted), lacks=lacks, **sums)
+
+
+def _but(closure: Iterable[WantedSpec]) -> str:
+    """What Spack builds all the same, where everything is there that may be."""
+    withheld = sorted(spec.label for spec in closure if spec.restricted)
+    more = f" and {len(withheld) - 1} more" if len(withheld) > 1 else ""
+    return f"but for {withheld[0]}{more}, which may not be given away: Spack builds that" if withheld else ""
 
 
 def _sums(counted: Iterable[WantedSpec], stored: Mapping[str, Stored]) -> dict[str, int]:

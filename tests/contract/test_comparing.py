@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cachelib import pipeline
+from cachelib.model.catalog import Catalog
 from cachelib.model.errors import CatalogError, UsageError
 from cachelib.model.oci import LayoutLocation, parse_location
+from cachelib.steps.comparing import caches_report, held
 from cachelib.tools.layout import LayoutRepository
 from tests.support.caches import made_catalog, publish_catalog
+from tests.support.double import serving_double
 
 PIN = {"version": "v1.1.0", "commit": "2e907202bcc8209a6a62243aab50c179b524cc3b"}
 CATALOG = made_catalog(300)
@@ -94,3 +99,44 @@ def test_a_cache_added_up(ws: pipeline.Workspace, tmp_path: Path) -> None:
     assert sum(int(line.split()[1]) for line in lines if line.startswith("  2020-")) == 300
     with pytest.raises(CatalogError, match="nothing is indexed"):
         pipeline.stats(ws, f"oci-layout:{tmp_path}/empty")
+
+
+def test_a_cache_that_is_not_there_is_told(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    """A slip of the pen is no cache without builds."""
+    here, typo = f"oci-layout:{tmp_path}/registry", f"oci-layout:{tmp_path}/regsitry"
+    report = pipeline.diff(ws, here, typo)
+    assert report.lines[0].startswith(f"WARNING: nothing is indexed in {typo}; name where the cache is, without the name of an image")
+    with pytest.raises(CatalogError, match=r"nothing is indexed in .*, nor in"):
+        pipeline.diff(ws, typo, f"{here}/v1.1")
+
+
+def test_credentials_of_the_own_cache_go_to_no_other(ws: pipeline.Workspace) -> None:
+    """Who compares with a stranger's cache doesn't hand the stranger a password."""
+    env = {"CACHE_REGISTRY_USERNAME": "me", "CACHE_REGISTRY_PASSWORD": "s3cret"}
+    with serving_double() as own, serving_double() as other:
+        settings = replace(ws.settings, registry=f"oci+http://{own.host}/o/r")
+        ws = replace(ws, env=env, settings=settings)
+        for double in (own, other):
+            double.plan.tokens.required = True
+        with pytest.raises(CatalogError, match="nothing is indexed"):
+            pipeline.diff(ws, f"oci+http://{own.host}/o/r", f"oci+http://{other.host}/o/r")
+        sent = [[one for one in double.authorizations if one.startswith("Basic")] for double in (own, other)]
+    assert sent[0]
+    assert not sent[1]
+
+
+def test_two_caches_of_ten_thousand(ws: pipeline.Workspace) -> None:
+    catalog = made_catalog(10_000)
+    entries = list(catalog.entries.values())
+    half = Catalog(entries={one.hash: one for one in entries[::2]}, database=catalog.database)
+    began = time.monotonic()
+    report = caches_report(held(catalog), held(half), ("a", "b"))
+    assert time.monotonic() - began < 5
+    assert report.lines[-1] == "diff: 5000 builds are in both"
+    assert len(report.lines) < 60
+
+
+def test_an_image_that_tells_nothing_is_named_by_its_tag() -> None:
+    catalog = made_catalog(20)
+    bare = Catalog(entries={h: replace(one, annotations={}) for h, one in catalog.entries.items()}, database=catalog.database)
+    assert {one.label for one in held(bare).values()} == {catalog.spec(h).label for h in catalog.entries}

@@ -83,6 +83,9 @@ def test_what_can_not_be_in_a_cache_is_not_counted() -> None:
     assert states == {"bad": State.REFUSED, "request-a": State.READY, "request-b": State.RESTRICTED, "request-e": State.EXTERNAL}
     assert (found.present, found.total, found.withheld, found.external) == (1, 1, 1, 1)
     assert found.requests[0].reason == "no such variant"
+    # It is as ready as it can be; that Spack still has something to build is told.
+    (ready,) = [one for one in found.requests if one.state is State.READY]
+    assert ready.reason == "but for package-b@1.0/bbbbbbb, which may not be given away: Spack builds that"
 
 
 def test_the_real_lock_file() -> None:
