@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,15 @@ def trouble(json: str, task: str, error: CacheError) -> str:
     return ""
 
 
+def show(text: str) -> None:
+    """Print; whoever reads it may have seen enough before its end (`inv log ... | head`)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python flushes once more at its end, and would complain then (library/signal.html, Note on SIGPIPE).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
     """Print the report of a task, and exit with its code; an error becomes its message and its hint."""
 
@@ -58,7 +69,7 @@ def reporting(function: Callable[..., Report | None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             raise Exit("interrupted; what was finished is kept, run the same command again to go on", code=130) from None
         if report is not None:
-            print(report.text)
+            show(report.text)
             if report.exit_code:
                 raise Exit(code=report.exit_code)
 

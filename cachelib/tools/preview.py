@@ -16,8 +16,8 @@ from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
+from cachelib.tools.files import open_plain
 from cachelib.tools.site import SiteHandler, serving
 
 _HEAD = re.compile(rb"<head(\s[^>]*)?>", re.IGNORECASE)
@@ -83,15 +83,17 @@ class _Handler(SiteHandler):
         """Answer the script's questions, and put the script into pages; all else is as it is."""
         # Taken before the page is read: one that is then newer than this loads once more, one that is older would never.
         version = self._live.version
-        match urlsplit(self.path).path:
+        match self.path.partition("?")[0]:
             case "/_live":
                 return self._answer("application/json", json.dumps({"version": version, "error": self._live.error}).encode())
             case "/_live.js":
                 return self._answer("text/javascript; charset=utf-8", _SCRIPT)
         found = self.translate_path(self.path)
         page = Path(found, "index.html") if found.endswith("/") else Path(found)
-        if page.suffix == ".html" and page.is_file():
-            return self._answer("text/html; charset=utf-8", with_script(page.read_bytes(), version))
+        if page.suffix == ".html":
+            # A name may be longer than a disk has any, and a page may go while it is looked for: the next render takes its place.
+            with contextlib.suppress(OSError, ValueError), open_plain(page) as file:
+                return self._answer("text/html; charset=utf-8", with_script(file.read(), version))
         return super().send_head()
 
     def missing(self) -> bytes:

@@ -147,8 +147,10 @@ class SiteHandler(SimpleHTTPRequestHandler):
 
     def missing(self) -> bytes | None:
         """The page for what isn't there."""
-        page = Path(str(self.directory), "404.html")
-        return page.read_bytes() if page.is_file() else None
+        try:
+            return Path(str(self.directory), "404.html").read_bytes()
+        except OSError:
+            return None
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Show the site's own page for what isn't there."""

@@ -11,7 +11,7 @@ from cachelib.model.errors import RenderError
 from cachelib.model.quantity import human_bytes, human_seconds
 
 #: What a template can do wrong: as jinja2 sees it, or as the Python in it does.
-_WRONG = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
+_WRONG = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, RecursionError)
 
 
 class JinjaTemplates:

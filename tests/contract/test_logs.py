@@ -6,6 +6,8 @@ import gzip
 import io
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -239,3 +241,10 @@ def test_what_is_not_pushed_yet_is_looked_for_here(ws: pipeline.Workspace) -> No
     mirror.blob_path(tar.digest).unlink()
     with pytest.raises(MirrorError, match="can't be read: No such file"):
         pipeline.log(ws, ALPHA["hash"])
+
+
+def test_whoever_reads_a_log_may_stop_before_its_end(ws: pipeline.Workspace) -> None:
+    h = publish(ws, with_log(b"a line of many\n" * 200_000))
+    command = f"'{sys.executable}' -m invoke --search-root '{PROJECT}' log --config '{ws.folder / 'cache.yaml'}' {h} | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=PROJECT, text=True, capture_output=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("a line of many\n", "", 0)

@@ -17,8 +17,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from cachelib.model.errors import RenderError
 from cachelib.model.oci import LayoutLocation
 from cachelib.tools.layout import LayoutRepository
+from cachelib.tools.preview import Live, previewing
+from cachelib.tools.templates import JinjaTemplates
 from tests.support.browser import Complaints, browser
 from tests.support.caches import publish_catalog
 from tests.support.mirrors import make_catalog, make_node
@@ -259,3 +262,28 @@ def test_what_can_not_be_shown(folder: Path) -> None:
     assert (code, "nothing is indexed" in said) == (8, True), said
     code, said = inv(folder, "serve", "--to", f"oci-layout:{folder / 'nowhere'}")
     assert (code, "--live" in said) == (2, True), said
+
+
+def test_names_that_no_disk_can_have_are_of_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever is asked for is answered, and nothing of it is said in the terminal."""
+    (tmp_path / "index.html").write_text("<head></head>")
+    (tmp_path / "loop.html").symlink_to("loop.html")
+    (tmp_path / "gone.html").symlink_to("nowhere.html")
+    (tmp_path / "folder.html").mkdir()
+    with previewing(tmp_path, 0, Live()) as server:
+        for path, code in (
+            ("/", 200), ("/" + "a" * 300 + ".html", 404), ("/" + "a" * 9000 + ".html", 404), ("/%00.html", 404), ("/loop.html", 404),
+            ("/gone.html", 404), ("/folder.html/", 404), ("/%ff%fe.html", 404), ("/../../etc/passwd", 404), ("http://[bad/", 404), ("*", 404),
+        ):  # fmt: skip
+            with socket.create_connection(("127.0.0.1", server.server_port), timeout=5) as connection:
+                connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+                answer = connection.makefile("rb").readline()
+            assert answer.split()[1:2] == [str(code).encode()], path
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{{ 5|xmlattr }}", "{{ 'x' * (10 ** 15) }}", "{{ 1 / 0 }}", "{% include 'a.html' %}"])
+def test_whatever_a_template_does_wrong_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.html").write_text(text)
+    with pytest.raises(RenderError, match=r"template a\.html"):
+        JinjaTemplates(tmp_path).render("a.html", {})
