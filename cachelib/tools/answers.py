@@ -24,10 +24,13 @@ _UNITS = {"ns": 1e-9, "µs": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 def error_of(where: str, response: requests.Response) -> RegistryError:
     """Make an error of an answer: the registry's own code and words, and what to do about it."""
     status, code, words = response.status_code, "", ""
+    codes: list[str] = []
     settle(response)
     try:
-        first = response.json()["errors"][0]
-        code, words = str(first.get("code", "")), str(first.get("message", ""))
+        told = response.json()["errors"]
+        code, words = str(told[0].get("code", "")), str(told[0].get("message", ""))
+        # One request may have several errors: docker-registry tells of each blob of a manifest, and of a blob twice.
+        codes = [str(one.get("code", "")) for one in told]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, requests.RequestException):
         pass
     limited = status == 429 or (status == 403 and "rate limit" in words.lower())
@@ -35,7 +38,7 @@ def error_of(where: str, response: requests.Response) -> RegistryError:
         printable(f"{where}: {status} {code or response.reason or ''} {words}".rstrip())[:1000],
         status=status,
         code=code,
-        temporary=limited or status in _TEMPORARY or code in _TEMPORARY_CODES,
+        temporary=limited or status in _TEMPORARY or not _TEMPORARY_CODES.isdisjoint([code, *codes]),
         retry_after=_seconds(response.headers.get("Retry-After"), words) or (60.0 if limited and status == 403 else None),
         hint=_HINTS.get(status, "") if not (status == 403 and where.startswith(("GET", "HEAD"))) else _HINTS[401],
     )

@@ -203,8 +203,10 @@ class RegistryRepository:
             try:
                 sent = self._client.send("PUT", url, headers={"Content-Type": manifest.media_type}, body=manifest.data, expect=(201,))
             except RegistryError as error:
-                # The bytes are right, being at hand: it is the registry that mixed up two that put the same at once.
-                error.temporary = error.temporary or error.code == "DIGEST_INVALID"
+                # The bytes are right, being at hand: it is the registry that mixed up two that put the same at once. And it answered for
+                # every blob a moment ago: one that it doesn't know now it will know (ghcr.io says `unknown blob`).
+                unsettled = error.code in ("DIGEST_INVALID", "BLOB_UNKNOWN") or "unknown blob" in error.message.lower()
+                error.temporary = error.temporary or unsettled
                 raise
             found: requests.Response = sent
             return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,13 +41,16 @@ TEMPORARY = [
     Fault(".", "status", 429, 2, {"Retry-After": "0"}), Fault(".", "status", 403, 1, message="You have exceeded a secondary rate limit"),
     Fault(".", "reset", times=2), Fault("PUT .*blobs", "status", 404, 1, code="BLOB_UPLOAD_UNKNOWN"), Fault("PUT .*blobs", "reset"),
     Fault("PUT .*blobs", "lost"), Fault("POST", "lost"), Fault("PUT .*manifests", "lost", times=2),
-    Fault("PUT .*manifests", "status", 400, 1, code="MANIFEST_BLOB_UNKNOWN"), Fault("POST", "status", 503), Fault("tags", "truncate"),
+    Fault("PUT .*manifests", "status", 400, 1, code="MANIFEST_BLOB_UNKNOWN"), Fault("PUT .*manifests", "status", 404, 2, code="BLOB_UNKNOWN"),
+    Fault("PUT .*manifests", "status", 400, 1, body=json.dumps({"errors": [{"code": "NAME_INVALID"}, {"code": "MANIFEST_BLOB_UNKNOWN"}]}).encode()),
+    Fault("PUT .*manifests", "status", 400, 1, body=b'{"errors": [{"message": "unknown blob"}]}'),
+    Fault("POST", "status", 503), Fault("tags", "truncate"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", TEMPORARY, ids=lambda fault: f"{fault.kind}-{fault.status}-{fault.match}-{fault.code}")
 def test_a_push_outlives_what_is_temporary(double: RegistryDouble, fault: Fault, tmp_path: Path) -> None:
-    fault = Fault(fault.match, fault.kind, fault.status, fault.times, fault.headers, fault.code, fault.message)
+    fault = replace(fault)
     add_chain(tmp_path, 3)
     double.faults.append(fault)
     outcomes = push_all(tmp_path, repository(double))
