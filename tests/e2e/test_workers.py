@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,20 +177,25 @@ class {name}(Package):
 """
 
 
-def test_a_build_without_end_costs_neither_the_others_nor_the_next_run(ws: pipeline.Workspace, tmp_path: Path) -> None:
-    """It is ended before the job is; what was built by then is published, and it is remembered as failed."""
-    packages = tmp_path / "spack_repo/hang/packages"
-    recipes = {
-        "endless": ENDLESS, "quick": QUICK.format(name="Quick", needs=""), "after": QUICK.format(name="After", needs='depends_on("endless")'),
-    }  # fmt: skip
+def write_cache(folder: Path, namespace: str, recipes: Mapping[str, str], specs: Sequence[str]) -> None:
+    """A cache.yaml like that of the examples, whose stack has recipes of its own."""
+    packages = folder / "spack_repo" / namespace / "packages"
     for name, recipe in recipes.items():
         (packages / name).mkdir(parents=True)
         (packages / name / "package.py").write_text(recipe, encoding="utf-8")
-    (packages.parent / "repo.yaml").write_text("repo:\n  namespace: hang\n  api: v2.0\n", encoding="utf-8")
+    (packages.parent / "repo.yaml").write_text(f"repo:\n  namespace: {namespace}\n  api: v2.0\n", encoding="utf-8")
     settings = yaml.safe_load((EXAMPLES / "cache.yaml").read_text(encoding="utf-8"))
-    settings["stacks"]["examples"] |= {"repos": ["spack_repo/hang"], "specs": ["after"]}
+    settings["stacks"]["examples"] |= {"repos": [f"spack_repo/{namespace}"], "specs": list(specs)}
     settings["registry"] = "oci-layout:registry"
-    (tmp_path / "cache.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (folder / "cache.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+
+def test_a_build_without_end_costs_neither_the_others_nor_the_next_run(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    """It is ended before the job is; what was built by then is published, and it is remembered as failed."""
+    recipes = {
+        "endless": ENDLESS, "quick": QUICK.format(name="Quick", needs=""), "after": QUICK.format(name="After", needs='depends_on("endless")'),
+    }  # fmt: skip
+    write_cache(tmp_path, "hang", recipes, ["after"])
     hung = pipeline.open_workspace(str(tmp_path / "cache.yaml"), var=str(tmp_path / "var"), shared=str(SHARED))
     pipeline.plan(hung, workers=1)
     (made,) = parse_plan(json.loads((tmp_path / "var/plan/plan.json").read_text(encoding="utf-8")))
@@ -261,16 +267,9 @@ def images(repository: LayoutRepository) -> dict[str, str]:
 @pytest.mark.parametrize("elsewhere", [True, False], ids=["on a fresh runner", "where it was built"])
 def test_rebuild_builds_what_is_there(ws: pipeline.Workspace, tmp_path: Path, elsewhere: bool) -> None:
     """Not the published binary once more: a new one takes its place; and of what it needs nothing is built again."""
-    packages = tmp_path / "spack_repo/clocks/packages"
     below, above = CLOCK.format(name="Middle", needs='depends_on("base")'), CLOCK.format(name="Above", needs='depends_on("middle")')
-    for name, recipe in (("base", CLOCK.format(name="Base", needs="")), ("middle", below), ("above", above)):
-        (packages / name).mkdir(parents=True)
-        (packages / name / "package.py").write_text(recipe, encoding="utf-8")
-    (packages.parent / "repo.yaml").write_text("repo:\n  namespace: clocks\n  api: v2.0\n", encoding="utf-8")
-    settings = yaml.safe_load((EXAMPLES / "cache.yaml").read_text(encoding="utf-8"))
-    settings["stacks"]["examples"] |= {"repos": ["spack_repo/clocks"], "specs": ["above", "middle"]}
-    settings["registry"] = "oci-layout:registry"
-    (tmp_path / "cache.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    recipes = {"base": CLOCK.format(name="Base", needs=""), "middle": below, "above": above}
+    write_cache(tmp_path, "clocks", recipes, ["above", "middle"])
 
     def opened(var: str) -> pipeline.Workspace:
         return pipeline.open_workspace(str(tmp_path / "cache.yaml"), var=str(tmp_path / var), shared=str(SHARED))
