@@ -43,7 +43,7 @@ def why(ws: Workspace, what: str, to: str = "", image: str = "", spack_root: str
             empty.append(repository.name)
             continue
         answers = [answer(spec, catalog) for spec in specs]
-        missing = [one for one in answers if not one.present]
+        missing = [one for one in answers if not one.present or one.lacks]
         told = [why_report(one, repository.name) for one in (answers if len(answers) == 1 else missing)]
         found += reports.first(told, MOST)
         if len(answers) > 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cachelib.model.catalog import Catalog
 from cachelib.model.errors import CacheError
-from cachelib.model.spec import ConcreteSpec
+from cachelib.model.spec import ConcreteSpec, Node
 from cachelib.steps.differing import Difference, Field, differences, distance
 from cachelib.steps.targets import can_run, family
 
@@ -28,10 +28,14 @@ class Near:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What there is to say of a spec: it is there (`present`), or the nearest builds of its package, of which there are `builds`."""
+    """What there is to say of a spec: it is there (`present`), or the nearest builds of its package, of which there are `builds`.
+
+    Of one that is there, `lacks` are what it needs at run time and is not: that is what Spack has to build.
+    """
 
     asked: ConcreteSpec
     present: bool
+    lacks: tuple[Node, ...] = ()
     builds: int = 0
     near: tuple[Near, ...] = ()
 
@@ -40,7 +44,8 @@ def answer(asked: ConcreteSpec, catalog: Catalog) -> Answer:
     """Hold a spec against a catalog. A build that can't be read is passed over."""
     root = asked.root
     if root.hash in catalog.entries:
-        return Answer(asked=asked, present=True)
+        lacks = tuple(node for node in _needed(asked) if node.hash not in catalog.entries)
+        return Answer(asked=asked, present=True, lacks=lacks)
     named = catalog.named(root.name)
     found = []
     for spec in _read(catalog, _closest(asked, catalog, named)):
@@ -53,6 +58,13 @@ def answer(asked: ConcreteSpec, catalog: Catalog) -> Answer:
         )
     )  # fmt: skip
     return Answer(asked=asked, present=False, builds=len(named), near=tuple(near for _, near in found[: 1 + BESIDES]))
+
+
+def _needed(asked: ConcreteSpec) -> Iterable[Node]:
+    try:
+        return asked.runtime_closure()
+    except CacheError:
+        return ()  # it needs itself: Spack makes no such spec, and will say so
 
 
 def _read(catalog: Catalog, hashes: Iterable[str]) -> Iterable[ConcreteSpec]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cachelib.steps.differing import Difference
-from cachelib.steps.reports import Report
+from cachelib.steps.reports import Report, some
 from cachelib.steps.why import Answer, advice
 
 #: Differences that are told of a build.
@@ -21,6 +21,10 @@ def why_report(found: Answer, repository: str) -> Report:
 
 def _lines(found: Answer, repository: str) -> Iterator[str]:
     root = found.asked.root
+    if found.lacks:
+        yield f"why: {root.label} is in {repository}, but {len(found.lacks)} that it needs are not: Spack builds those"
+        yield from some([f"  {node.label}" for node in found.lacks])
+        return
     if found.present:
         yield f"why: {root.label} is in {repository}: `spack install --use-buildcache only /{root.hash}` takes it, or says why not"
         yield "  if Spack builds it all the same: is the mirror in `spack mirror list`, unsigned, and in `spack buildcache list --allarch`?"
@@ -63,6 +67,7 @@ def _data(found: Answer, repository: str) -> dict[str, Any]:
         "hash": found.asked.root.hash,
         "present": found.present,
         "builds": found.builds,
+        "lacks": [{"hash": node.hash, "label": node.label} for node in found.lacks],
         "near": [
             {
                 "hash": near.spec.root.hash,
@@ -86,8 +91,10 @@ def summary(answers: Sequence[Answer], repository: str) -> Report:
     first = Counter(_what(one.near[0].differences[0]) for one in missing if one.near)
     causes = ", ".join(f"{cause} ({count})" for cause, count in first.most_common(5))
     never = sum(not one.near for one in missing)
+    lacking = sum(bool(one.lacks) for one in answers)
+    part = f", {lacking} of them without all that they need" if lacking else ""
     unknown = f"; {never} of packages that it has no build of" if never else ""
-    line = f"why: {len(answers) - len(missing)} of {len(answers)} specs are in {repository}" + (
+    line = f"why: {len(answers) - len(missing)} of {len(answers)} specs are in {repository}{part}" + (
         f"; what is decisive: {causes}" if causes else ""
     )
     return Report(lines=(line + unknown,))

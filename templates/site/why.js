@@ -85,6 +85,9 @@ async function explain(asked) {
   const { root } = asked, title = make("h2", {}, label(root));
   if (root.external) return [title, make("p", {}, "Spack takes it from your machine: there is nothing to fetch.")];
   const held = await spec(root.hash);
+  if (held?.builds.length && held.builds.every((build) => build.missing.length)) {
+    return [title, make("p", {}, "It is here: ", make("a", { href: buildPage(root.hash) }, "this very build"), ", but not all that it needs: Spack builds the rest. The page of the build names what is missing.")];
+  }
   if (held?.builds.length) {
     return [title, make("p", {}, "It is here: ", make("a", { href: buildPage(root.hash) }, "this very build"),
       ". If Spack builds it all the same, the mirror is missing, or it is not marked as unsigned: "), code("spack buildcache list --allarch --long", "What Spack finds")];

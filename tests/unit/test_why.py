@@ -12,7 +12,7 @@ import pytest
 from cachelib.model.spec import ConcreteSpec, dag_hash, parse_spec
 from cachelib.steps.differing import Difference, Field, differences
 from cachelib.steps.why import advice, answer
-from cachelib.steps.why_reports import why_report
+from cachelib.steps.why_reports import summary, why_report
 from tests.support.caches import LOCK
 from tests.support.mirrors import make_catalog, make_node
 
@@ -262,6 +262,23 @@ def test_the_nearest_build_is_told_of() -> None:
     assert answer(spec(debug), catalog).present
     assert "is in ghcr.io" in why_report(answer(spec(debug), catalog), "ghcr.io/o/r").text
     assert "has no build of sqlite" in why_report(answer(spec(dag("sqlite")), catalog), "r").text
+
+
+def test_of_what_is_there_the_rest_may_be_missing() -> None:
+    """Spack takes the build itself, and builds what it needs and the cache lost: that is the answer, not that all is well."""
+    ours = dag("c-blosc")
+    whole = [spec(ours).nodes[h] for h in spec(ours).nodes]
+    needed = {node.hash for node in spec(ours).runtime_closure()}
+    dags = [[node.raw for node in spec([node.raw, *(one.raw for one in whole)]).nodes.values()] for node in whole if node.hash in needed]
+    all_there, without = make_catalog(*dags), make_catalog(*(one for one in dags if one[0]["name"] not in ("zstd", "lz4")))
+    assert answer(spec(ours), all_there).lacks == ()
+    found = answer(spec(ours), without)
+    assert found.present
+    assert {node.name for node in found.lacks} == {"zstd", "lz4"}
+    report = why_report(found, "r")
+    assert report.lines[0].endswith("is in r, but 2 that it needs are not: Spack builds those")
+    assert [line.partition("@")[0] for line in sorted(report.lines[1:])] == ["  lz4", "  zstd"]
+    assert summary([found, answer(spec(ours), all_there)], "r").text == "why: 2 of 2 specs are in r, 1 of them without all that they need"
 
 
 def test_a_build_that_this_processor_runs_is_nearer_than_one_for_another() -> None:
