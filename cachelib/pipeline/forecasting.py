@@ -40,6 +40,8 @@ def weather(
     for name in names:
         stack = ws.settings.stacks[name]
         repository, held, failing = known(stack.image_name)
+        if not held:
+            found.append(Report(lines=(f"nothing is indexed in {repository.name}: is it the right place?",)))
         if lock:
             wanted: tuple[Wanted, ...] = (wanted_of("", "", _lock(Path(lock))),)
         elif specs:

@@ -120,6 +120,9 @@ def test_a_lock_file_takes_no_spack(ws: pipeline.Workspace, tmp_path: Path) -> N
     assert f"what is asked for: of {roots} requests {roots} missing" in report.text
     assert pipeline.weather(ws, lock=str(LOCK.parent)).text == report.text, "the folder of an environment will do"
     assert "stack examples has not told yet what it wants" in pipeline.weather(ws).text
+    assert "nothing is indexed" not in report.text
+    elsewhere = pipeline.weather(ws, lock=str(LOCK), to=f"oci-layout:{tmp_path / 'nowhere'}")
+    assert elsewhere.lines[0] == f"nothing is indexed in oci-layout:{tmp_path / 'nowhere/v1.1'}: is it the right place?"
 
 
 @pytest.mark.parametrize(

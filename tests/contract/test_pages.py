@@ -231,6 +231,8 @@ def test_the_facts_of_a_build(page: Page, site: str) -> None:
     rows = page.locator("section[aria-labelledby=layers] tbody tr")
     expect(rows.first).to_contain_text("libpng@")
     expect(page.locator("meter")).to_have_count(rows.count())
+    page.get_by_text("Logs", exact=True).click()
+    expect(page.get_by_text(f"invoke log /{png['hash']}")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["packages/evil/index.html", "packages/evil-user/index.html"])
