@@ -70,7 +70,7 @@ class Catalog:
     database: Database = field(default_factory=Database)
     older: Database = field(default_factory=Database)
     _parsed: dict[tuple[str, bool], Node] = field(default_factory=dict, repr=False, compare=False)
-    _sorted: list[tuple[str, str]] = field(default_factory=list, repr=False, compare=False)
+    _sorted: list[tuple[str, str]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def tags(self) -> frozenset[str]:
         """The tags of all entries."""

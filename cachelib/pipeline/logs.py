@@ -94,9 +94,13 @@ class _Counted:
         self._pieces, self.count = pieces, 0
 
     def pieces(self) -> Generator[bytes, None, None]:
-        for piece in self._pieces:
-            self.count += len(piece)
-            yield piece
+        try:
+            for piece in self._pieces:
+                self.count += len(piece)
+                yield piece
+        finally:
+            if isinstance(self._pieces, Generator):
+                self._pieces.close()  # what is not read to its end holds a connection
 
 
 def _explain(repositories: Iterable[Repository], wanted: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cachelib.model.config import Site
+from cachelib.steps.differing import differences
 from cachelib.steps.rendering import SiteImage, render
+from cachelib.steps.why import advice
 from cachelib.tools.site import write_site
 from cachelib.tools.templates import JinjaTemplates
 from tests.support.browser import Complaints, browser, served
@@ -23,12 +26,13 @@ TEMPLATES = JinjaTemplates(Path(__file__).resolve().parents[2] / "templates")
 OURS = dag("c-blosc")
 DEBUG = changed(OURS, ("c-blosc", put("parameters", "build_type", to="Debug")))
 OLD = changed(OURS, ("*", target("x86_64")), ("c-blosc", put("version", to="1.0")))
+EVIL = changed(dag("yaml-cpp"), ("yaml-cpp", put("parameters", "build_type", to="$(id)'s; x")))
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("why") / "site"
-    dags = [[node.raw for node in spec(nodes).nodes.values()] for nodes in (DEBUG, OLD, dag("libpng"))]
+    dags = [[node.raw for node in spec(nodes).nodes.values()] for nodes in (DEBUG, OLD, EVIL, dag("libpng"))]
     image = SiteImage(name="v1.1", mirror_url="oci://ghcr.io/o/r/v1.1", reference="ghcr.io/o/r/v1.1", catalog=make_catalog(*dags))
     write_site(folder, render(Site(), [image], TEMPLATES))
     with served(folder) as url:
@@ -75,6 +79,14 @@ def test_the_nearest_build_and_what_differs(page: Page) -> None:
     expect(answer.locator("pre").last).to_have_text(f"spack install --use-buildcache only /{DEBUG[0]['hash']}")
     answer.locator("p a").first.click()
     expect(page.locator("h1")).to_have_text("c-blosc@1.21.6")
+
+
+def test_what_is_typed_is_what_a_shell_takes(page: Page) -> None:
+    """A cache's owner wrote the names and the values; a command that is copied must not run them."""
+    paste(page, spec_file(dag("yaml-cpp")))
+    typed = advice("yaml-cpp", differences(spec(dag("yaml-cpp")), spec(EVIL))[0])
+    assert shlex.split(typed) == ["spack", "install", "yaml-cpp", "build_type=$(id)'s; x"]
+    expect(page.locator("ol.differing li")).to_contain_text(typed)
 
 
 def test_a_build_that_is_there(page: Page) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -178,3 +179,17 @@ def test_the_files_of_an_index_name_each_other() -> None:
     assert (layout.as_posix(), manifest.as_posix()) == ("v3/layout.json", "v3/manifests/index/index.manifest.json")
     # gpg cuts lines of 20,000 characters; the manifest may be signed.
     assert max(map(len, text.decode().splitlines())) < 200
+
+
+def test_the_builds_of_a_package_are_found_by_its_name() -> None:
+    """Names that begin alike, and tags that are cut as they are too long (Spack, oci/image.py: 64 characters of each end)."""
+    long = "n" * 100
+    nodes = [make_node(name, version) for name in ("a", "a-b", "a-1", "ab", long, f"{long}-x") for version in ("1.0", "b-2")]
+    catalog = make_catalog(*([node] for node in nodes))
+    for name in ("a", "a-b", "a-1", "ab", long, f"{long}-x"):
+        assert catalog.named(name) == sorted(node["hash"] for node in nodes if node["name"] == name)
+    for name in ("", "b", "a-", "n" * 64, "zz"):
+        assert catalog.named(name) == []
+    gone = replace(catalog, entries={h: one for h, one in catalog.entries.items() if catalog.name(h) != "a"})
+    assert gone.named("a") == []
+    assert len(gone.named("a-b")) == 2
