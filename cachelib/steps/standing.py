@@ -17,7 +17,7 @@ def standing(images: tuple[SiteImage, ...]) -> tuple[tuple[SiteImage, Weather], 
 
 def stored(entries: Mapping[str, CatalogEntry]) -> dict[str, Stored]:
     """What a catalog knows of its builds."""
-    return {h: Stored(size=entry.tarball.size, seconds=_seconds(entry)) for h, entry in entries.items()}
+    return {h: Stored(size=entry.tarball.size, seconds=seconds_of(entry)) for h, entry in entries.items()}
 
 
 def _every(images: tuple[SiteImage, ...]) -> Iterator[tuple[SiteImage, Weather]]:
@@ -28,7 +28,8 @@ def _every(images: tuple[SiteImage, ...]) -> Iterator[tuple[SiteImage, Weather]]
                 yield image, weather(wanted, held, image.failures)
 
 
-def _seconds(entry: CatalogEntry) -> float | None:
+def seconds_of(entry: CatalogEntry) -> float | None:
+    """How long a build took, where it tells so."""
     try:
         seconds = float(entry.annotations.get(f"{PREFIX}build.seconds", "")[:40])
     except ValueError:
