@@ -13,7 +13,7 @@ from cachelib.model.spec import check_hash
 from cachelib.model.text import printable
 
 #: How Spack names a mirror; of a name and a password nothing is taken, nor what YAML or a shell would take for more than an address.
-UPSTREAM = r"^(oci|oci\+http|https?|file)://[A-Za-z0-9._~:/%+,=-]+$(?!\n)"
+UPSTREAM = r"^(oci|oci\+http|https?|file)://[A-Za-z0-9._~:/%+,=-]*[A-Za-z0-9/_-]$(?!\n)"
 #: Of the file that remembers an upstream; another is read anew.
 _VERSION = 1
 #: Bytes of that file at most: two million builds fit.
