@@ -10,6 +10,8 @@ from typing import Any
 from cachelib.model.errors import CacheError, CatalogError, UsageError
 from cachelib.model.oci import parse_json
 from cachelib.model.spec import ConcreteSpec, parse_spec
+from cachelib.model.upstream import holders
+from cachelib.pipeline.layers import upstreams_of
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import artifacts, building, reports
 from cachelib.steps.reports import Report
@@ -37,11 +39,16 @@ def why(ws: Workspace, what: str, to: str = "", image: str = "", spack_root: str
         if not catalog.entries:
             found.append(reports.error_report(CatalogError(f"nothing is indexed in {repository.name}", hint="is it the right place?")))
             continue
-        answers = [answer(spec, catalog) for spec in specs]
+        where = holders(upstreams_of(ws, name))
+        above = [spec for spec in specs if spec.root.hash in where and spec.root.hash not in catalog.entries]
+        found += [
+            Report(lines=(f"why: {spec.label} is in upstream {where[spec.root.hash]}: Spack needs that as a mirror too",)) for spec in above
+        ]
+        answers = [answer(spec, catalog) for spec in specs if spec not in above]
         missing = [one for one in answers if not one.present]
         told = answers if len(answers) == 1 else missing
         found += [why_report(one, repository.name) for one in told]
-        if len(answers) > 1:
+        if len(answers) > 1 or (above and answers):
             found.append(summary(answers, repository.name))
     return reports.join(found)
 

@@ -20,11 +20,13 @@ import pytest
 import yaml
 
 from cachelib import pipeline
+from cachelib.model.config import Site
 from cachelib.model.database import DATABASE_LIMIT, index_files
 from cachelib.model.digest import Digest
 from cachelib.model.errors import ConfigError, RegistryError
 from cachelib.model.oci import CATALOG_TAG, CONFIG, INDEX_TAG, LAYER_GZIP, MANIFEST, ImageManifest, LayoutLocation, RegistryLocation
 from cachelib.model.upstream import Offer, Upstream
+from cachelib.model.wanted import Wanted, WantedSpec
 from cachelib.pipeline.layers import read_upstreams
 from cachelib.steps import artifacts
 from cachelib.tools import web_mirror
@@ -366,3 +368,42 @@ def base_image(folder: Path) -> str:
     repository.put_manifest(ImageManifest(media_type=MANIFEST, config=config, layers=(layer,), annotations={}).raw(), "1")
     repository.flush()
     return f"oci-layout:{folder}/base:1"
+
+
+def test_weather_site_api_and_why_tell_of_it(tmp_path: Path) -> None:
+    """The upstream is one of ours, with a site: what it has is there, and the site links to its site."""
+    with serving_double() as double:
+        url = f"oci+http://{double.host}/up"
+        below = workspace(tmp_path / "below")
+        below = replace(below, settings=replace(below.settings, site=Site(url="https://other.example/base")))
+        (low,) = add_chain(below.mirror("v1.1").root, 1)
+        pipeline.push(below, url)
+        pipeline.index(below, url)
+        ws = workspace(tmp_path / "own", f"{url}/v1.1")
+        program = make_node("program", dependencies=[low])
+        add_entry(ws.mirror("v1.1").root, [program, low])
+        specs = {
+            node["hash"]: WantedSpec(hash=node["hash"], name=node["name"], version="1.0", target="t", needs=needs)
+            for node, needs in ((program, (low["hash"],)), (low, ()))
+        }
+        ws.mirror("v1.1").write_wanted(Wanted(stack="s", runner="r", specs=specs, roots={program["hash"]: "program"}))
+        pipeline.push(ws)
+        pipeline.index(ws)
+        told = pipeline.weather(ws)
+        assert "of 1 requests 1 ready" in told.text
+        assert "2 of 2 specs are in" in told.text
+        assert "and its upstreams (1 there)" in told.text
+        (tmp_path / "low.json").write_text(json.dumps({"spec": {"_meta": {"version": 5}, "nodes": [low]}}))
+        assert f"is in upstream {url}/v1.1" in pipeline.why(ws, str(tmp_path / "low.json")).text
+        pipeline.render(ws)
+    site = ws.var / "site"
+    (image,) = json.loads((site / "api/v1/index.json").read_text())["images"]
+    (one,) = image["upstreams"]
+    assert (one["mirror"], one["builds"], one["site"]) == (f"{url}/v1.1", 1, "https://other.example/base")
+    assert f'<a href="https://other.example/base">{url}/v1.1</a> (1 builds)' in (site / "index.html").read_text()
+    assert "1 of them upstream" in (site / "weather/index.html").read_text()
+    assert list(yaml.safe_load((site / "v1.1/mirrors.yaml").read_text())["mirrors"]) == ["cache-v1.1", "cache-v1.1-upstream"]
+    (line,) = json.loads((site / "api/v1/weather.json").read_text())["stacks"]
+    assert (line["present"], line["upstream"], line["total"]) == (2, 1, 2)
+    (spec,) = json.loads((site / f"api/v1/specs/{program['hash'][:2]}.json").read_text())["specs"][program["hash"]]["builds"]
+    assert spec["missing"] == []
