@@ -33,7 +33,9 @@ from cachelib.tools import web_mirror
 from cachelib.tools.layout import LayoutRepository
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.registry import RegistryRepository
+from tests.conftest import need
 from tests.support.caches import publish_catalog
+from tests.support.docker_registry import running
 from tests.support.double import RegistryDouble, serving_double
 from tests.support.faults import Fault, Kind
 from tests.support.mirrors import add_chain, add_entry, make_catalog, make_node
@@ -354,6 +356,25 @@ def test_images_on_a_base_have_the_layers_of_upstreams(tmp_path: Path) -> None:
         add_entry(ws.mirror("v1.1").root, [make_node("program", dependencies=[low]), low])
         assert "push: 1 pushed" in pipeline.push(ws).text
         assert "the layer of part0@1.0" in said(ws)
+
+
+def test_in_one_registry_layers_are_taken_over(tmp_path: Path) -> None:
+    """What the registry has in the upstream's repository doesn't cross the wire again."""
+    need("docker-registry")
+    with running(tmp_path / "server", counted=True) as server:
+        below = workspace(tmp_path / "below")
+        (low,) = add_chain(below.mirror("v1.1").root, 1)
+        pipeline.push(below, f"{server.url}/up")
+        pipeline.index(below, f"{server.url}/up")
+        ws = workspace(tmp_path / "own", f"{server.url}/up/v1.1", base_image=base_image(tmp_path))
+        add_entry(ws.mirror("v1.1").root, [make_node("program", dependencies=[low]), low])
+        assert "push: 1 pushed" in pipeline.push(ws, f"{server.url}/own").text
+        layer = next(DiskMirror(tmp_path / "below/var/mirror/v1.1").entries()).tarball.digest
+        asked = [line for line in server.log.read_text().splitlines() if layer.hex in line and "/v2/own/" in line]
+        assert any("mount=" in line for line in asked)
+        assert not any("http.request.method=PUT" in line for line in asked)
+        pipeline.index(ws, f"{server.url}/own")
+        assert pipeline.verify(ws, f"{server.url}/own").exit_code == 0
 
 
 def base_image(folder: Path) -> str:
