@@ -189,6 +189,13 @@ def test_whatever_an_upstream_answers(status: int, double: RegistryDouble, tmp_p
     assert "WARNING: upstream" in said(ws)
 
 
+def test_what_is_too_large_is_not_even_asked_for(double: RegistryDouble, tmp_path: Path) -> None:
+    ws = workspace(tmp_path, put(double, spacks({H: record()}), DATABASE_LIMIT + 1))
+    assert not read(ws).offers
+    assert "are read" in said(ws)
+    assert double.count("blobs") == 0
+
+
 def test_a_blob_that_is_another(double: RegistryDouble, tmp_path: Path) -> None:
     """What was read up to the wrong digest counts for nothing."""
     data = spacks({H: record()})
@@ -212,7 +219,8 @@ def test_a_memory_that_was_tampered_with_is_none(double: RegistryDouble, tmp_pat
     (path,) = (tmp_path / "var/upstreams").iterdir()
     for wrong in (b"", b"[" * 100_000, b'{"version": 1, "url": 3}', path.read_bytes().replace(b"up/v1.1", b"up/v1.2")):
         path.write_bytes(wrong)
-        assert set(read(ws).offers) == {H}
+        found = read(ws)
+        assert (found.url, set(found.offers)) == (url, {H})
 
 
 # Mirrors that are no registries.
@@ -279,7 +287,15 @@ def test_where_a_mirror_on_the_web_leads(tmp_path: Path, monkeypatch: pytest.Mon
         shutil.rmtree(target) if target.is_dir() else target.write_text('{"version": 3, "data": [{}]}')
         with serving(tmp_path / "web") as url:
             assert not read(workspace(tmp_path / path.replace("/", "-"), url)).offers
-    write_index(tmp_path / "web", spacks({H: record()}))
+    write_index(tmp_path / "web", data := spacks({H: record()}))
+    (blob,) = (tmp_path / "web/blobs").rglob("?" * 64)
+    for wrong in (data.replace(H.encode(), OTHER.encode()), data + b" " * 3_000_000, data[:-1]):
+        blob.write_bytes(wrong)
+        with serving(tmp_path / "web") as url:
+            ws = workspace(tmp_path / "wrong", url)
+            assert not read(ws).offers
+            assert "WARNING: upstream" in said(ws)
+    blob.write_bytes(data)
     monkeypatch.setattr(web_mirror, "DATABASE_LIMIT", 10)
     with serving(tmp_path / "web") as url:
         ws = workspace(tmp_path / "small", url)
@@ -288,7 +304,7 @@ def test_where_a_mirror_on_the_web_leads(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_cache_does_not_stand_on_itself(tmp_path: Path) -> None:
-    ws = workspace(tmp_path, "oci://ghcr.io/o/r/v1.1")
+    ws = workspace(tmp_path, "oci://ghcr.io/o/R/v1.1")
     ws = replace(ws, settings=replace(ws.settings, registry="oci://ghcr.io/O/R"))
     with pytest.raises(ConfigError, match="this cache itself"):
         read(ws)
