@@ -308,14 +308,24 @@ def answer(_: Context, config: str = "", digest: str = "") -> Report:
         "to": TO,
         "force": "send again what is published already",
         "dry_run": "print what would be sent, send nothing",
+        "with_upstream": "send what is in the mirror and upstreams have too",
         "jobs": JOBS,
         "json": JSON,
     }
 )
 @reporting
-def push(_: Context, config: str = "", to: str = "", force: bool = False, dry_run: bool = False, jobs: int = 16, json: str = "") -> Report:
+def push(
+    _: Context,
+    config: str = "",
+    to: str = "",
+    force: bool = False,
+    dry_run: bool = False,
+    with_upstream: bool = False,
+    jobs: int = 16,
+    json: str = "",
+) -> Report:
     """Push the local mirror into the registry, as images that stock Spack installs and podman runs."""
-    return pipeline.push(pipeline.open_workspace(config), to, force=force, dry_run=dry_run, jobs=jobs)
+    return pipeline.push(pipeline.open_workspace(config), to, force=force, dry_run=dry_run, with_upstream=with_upstream, jobs=jobs)
 
 
 @task(help={"config": CONFIG, "to": TO, "full": "read every tag again", "jobs": JOBS, "json": JSON})

@@ -81,7 +81,14 @@ class NotPushed:
     reason: str
 
 
-PushOutcome = Pushed | Present | NotPushed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """Not sent: an upstream has it."""
+
+    reference: str
+
+
+PushOutcome = Pushed | Present | NotPushed | Upstream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from cachelib.model.catalog import Catalog
 from cachelib.model.digest import Digest
 from cachelib.model.failure import Failure
 from cachelib.model.graph import Graph
+from cachelib.model.upstream import Upstream
 from cachelib.model.wanted import Wanted
 
 
@@ -16,7 +17,8 @@ from cachelib.model.wanted import Wanted
 class SiteImage:
     """One image of the cache: its name, where Spack finds it, what it holds, and what failed on the way into it.
 
-    `logs` are the ends of the logs of failures, by DAG hash, as readable text; `wanted` is what the stacks want that fill it.
+    `logs` are the ends of the logs of failures, by DAG hash, as readable text; `wanted` is what the stacks want that fill it, `upstreams`
+    what the caches hold that it stands on.
     """
 
     name: str
@@ -26,6 +28,7 @@ class SiteImage:
     failures: Mapping[str, Failure] = field(default_factory=dict)
     logs: Mapping[str, str] = field(default_factory=dict)
     wanted: tuple[Wanted, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

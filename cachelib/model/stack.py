@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cachelib.model.setting import LINE, NAME, doc
+from cachelib.model.upstream import UPSTREAM
 
 SPACK_URL = "https://github.com/spack/spack.git"
 PACKAGES_URL = "https://github.com/spack/spack-packages.git"
@@ -140,6 +141,21 @@ class Stack:
         metadata=doc(
             "Base of the images, oci://HOST/NAME:TAG or oci-layout:DIR:TAG; they run as containers only where it holds the libc.",
             pattern=r"^(oci|oci\+http)://[^\s]+$|^oci-layout:[^\s]+$(?!\n)",
+        ),
+    )
+    upstreams: tuple[str, ...] = field(
+        default=(),
+        metadata=doc(
+            "Caches that this one stands on, as Spack names mirrors: oci://HOST/NAME, https://HOST/PATH or file:///PATH, of the same "
+            "Spack line. What they have is neither built nor pushed; clients need them beside this one.",
+            item={"type": "string", "pattern": UPSTREAM, "maxLength": 1000},
+            maxItems=8,
+        ),
+    )
+    require_upstreams: bool = field(
+        default=False,
+        metadata=doc(
+            "Whether a plan, a push and a check fail where an upstream can't be read, even if it is known what it had; otherwise they warn."
         ),
     )
     padding: int = field(

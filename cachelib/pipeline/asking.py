@@ -6,12 +6,15 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cachelib.model.errors import CacheError, CatalogError, FormatError, UsageError
 from cachelib.model.oci import parse_json
 from cachelib.model.spec import ConcreteSpec, parse_node, parse_spec
+from cachelib.model.upstream import holders
+from cachelib.pipeline.layers import upstreams_of
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import artifacts, building, reports
 from cachelib.steps.reports import Report
@@ -42,11 +45,17 @@ def why(ws: Workspace, what: str, to: str = "", image: str = "", spack_root: str
         if not catalog.entries:
             empty.append(repository.name)
             continue
-        answers = [answer(spec, catalog) for spec in specs]
+        where = holders(upstreams_of(ws, name))
+        above = [spec for spec in specs if spec.root.hash in where and spec.root.hash not in catalog.entries]
+        found += [
+            Report(lines=(f"why: {spec.label} is in upstream {where[spec.root.hash]}: Spack needs that as a mirror too",)) for spec in above
+        ]
+        answers = [answer(spec, catalog) for spec in specs if spec not in above]
+        answers = [replace(one, lacks=tuple(node for node in one.lacks if node.hash not in where)) for one in answers]
         missing = [one for one in answers if not one.present or one.lacks]
         told = [why_report(one, repository.name) for one in (answers if len(answers) == 1 else missing)]
         found += reports.first(told, MOST)
-        if len(answers) > 1:
+        if len(answers) > 1 or (above and answers):
             found.append(summary(answers, repository.name))
     if not found:
         raise CatalogError(f"nothing is indexed in {', '.join(empty)}", hint="is it the right place?")

@@ -18,11 +18,13 @@ from cachelib.model.oci import Location, RegistryLocation
 from cachelib.model.outcome import BuildOutcome, Failed, Rejected, Reused
 from cachelib.model.record import Origin
 from cachelib.model.stack import Stack
+from cachelib.model.upstream import holders
 from cachelib.model.wanted import Wanted
 from cachelib.pipeline.concretize import concretize
 from cachelib.pipeline.installing import prepare_spack
+from cachelib.pipeline.layers import read_upstreams
 from cachelib.pipeline.workspace import Workspace, now
-from cachelib.steps import build_reports, building, gathering, reports
+from cachelib.steps import build_reports, building, gathering, layering, reports
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reports import Report
 from cachelib.steps.targets import choose_target
@@ -84,13 +86,19 @@ def run_build(
     watch = install_watched(ws, spack, ready.env, ready.name, total, jobs=jobs, packages=packages)
     described = spack.describe(ready.env)
     outcomes = building.classify(lock, described, watch, before, mirrored)
+    published = _published(ws, ready)
+    elsewhere = frozenset[str]()
+    if ready.stack.upstreams:
+        where = holders(read_upstreams(ws, ready.stack))
+        outcomes = layering.name_sources(outcomes, published, where)
+        elsewhere = frozenset(h for h in lock.nodes if h in where or layering.foreign(outcomes.get(h)) or _noted(mirror, h))
     # First what happened is written down, then the mirror: whatever fails from here on, nothing that is known is lost.
     _write_records(ws, ready, lock, outcomes, described)
     if not specs:  # these are the stack's own requests
         mirror.write_wanted(_wanted(ready, lock, described))
     written, trouble = 0, ""
     try:
-        written = _write_mirror(ws, ready, lock, described)
+        written = _write_mirror(ws, ready, lock, described, published | elsewhere)
     except CacheError as error:
         trouble = reports.error_text(error)
     return building.BuildResult(
@@ -233,18 +241,30 @@ def _compilers(spack: Spack, stack: Stack, name: str) -> tuple[str, ...]:
     return found
 
 
-def _write_mirror(ws: Workspace, ready: Ready, lock: building.Lock, described: Mapping[str, Mapping[str, Any]]) -> int:
-    """Write what is installed into the mirror, and the mirror's index anew; return how many entries are new."""
-    mirror = ready.mirror
-    published: frozenset[str] = frozenset()
+def _published(ws: Workspace, ready: Ready) -> frozenset[str]:
+    """What our own registry has, where Spack can take it from there."""
     if isinstance(ready.location, RegistryLocation):
         try:
             tags = RegistryRepository(ready.location, None).tags()  # read as anybody: a build holds no credentials
-            published = frozenset(tag.removesuffix(".spack")[-32:] for tag in tags)
+            return frozenset(tag.removesuffix(".spack")[-32:] for tag in tags)
         except CacheError as error:
             ws.progress.say(f"WARNING: {error.message}; so nothing counts as published, and all that is built goes into the mirror")
+    return frozenset()
+
+
+def _noted(mirror: DiskMirror, h: str) -> bool:
+    """Whether an earlier build took a spec from an upstream, whatever the upstream's index says today."""
+    record = mirror.record(h)
+    return record is not None and layering.foreign(record.outcome)
+
+
+def _write_mirror(
+    ws: Workspace, ready: Ready, lock: building.Lock, described: Mapping[str, Mapping[str, Any]], elsewhere: frozenset[str]
+) -> int:
+    """Write what is installed, and is not `elsewhere`, into the mirror, and the mirror's index anew; return how many entries are new."""
+    mirror = ready.mirror
     have = [entry.hash for entry in mirror.entries(lambda error: ws.progress.say(f"WARNING: {error.message}; {error.hint}"))]
-    missing = building.to_mirror(lock, described, have, published)
+    missing = building.to_mirror(lock, described, have, elsewhere)
     if missing:
         ws.progress.start("write the mirror", len(missing))
         pushed = "] Pushed "

@@ -14,6 +14,7 @@ from cachelib.model.errors import ConfigError
 from cachelib.model.oci import Location, RegistryLocation
 from cachelib.model.outcome import Rejected
 from cachelib.model.stack import Stack
+from cachelib.model.upstream import upstream_mirrors
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building
 from cachelib.tools import git
@@ -45,6 +46,7 @@ def concretize(
     mirrors = {"cache-mirror": mirror.root.as_uri()}
     if isinstance(location, RegistryLocation):
         mirrors["cache-registry"] = str(location)
+    mirrors |= upstream_mirrors(stack.upstreams)
 
     def attempt(wanted: Sequence[str]) -> tuple[Path, str]:
         """Concretize; return the environment's folder and, where it failed, Spack's reason."""

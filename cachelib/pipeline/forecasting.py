@@ -11,13 +11,14 @@ from cachelib.model.failure import Failure
 from cachelib.model.oci import parse_json
 from cachelib.model.ports import Repository
 from cachelib.model.wanted import WANTED_LIMIT, Wanted
+from cachelib.pipeline.layers import read_upstreams
 from cachelib.pipeline.locks import concretized
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import artifacts, building, remembering, reports
 from cachelib.steps import weather as deciding
 from cachelib.steps.reports import Report
 from cachelib.steps.runners import runner_here, runners
-from cachelib.steps.standing import stored
+from cachelib.steps.standing import stored, upstream_stored
 from cachelib.steps.weather import Stored, wanted_of
 from cachelib.steps.weather_reports import weather_report
 from cachelib.tools.files import read_limited
@@ -52,6 +53,7 @@ def weather(
             wanted = stack_wants(ws, repository, name)
             if not wanted:
                 found.append(Report(lines=(f"stack {name} has not told yet what it wants: a run does, or `inv build` and `inv push`",)))
+        held = {**upstream_stored(read_upstreams(ws, stack)), **held}
         found += [weather_report(deciding.weather(one, held, failing), repository.name) for one in wanted]
     return reports.join(found)
 

@@ -17,7 +17,9 @@ from cachelib.model.plan import PLAN_VERSION, Action, StackPlan
 from cachelib.model.ports import Repository
 from cachelib.model.schedule import Costs, Limits
 from cachelib.model.spec import Node
+from cachelib.model.upstream import holders
 from cachelib.model.wanted import parse_wanted
+from cachelib.pipeline.layers import read_upstreams
 from cachelib.pipeline.locks import Concretized, concretized
 from cachelib.pipeline.picking import pick_packages
 from cachelib.pipeline.plans import WANTED_FILE, plan_folder, write_plan
@@ -166,6 +168,8 @@ def _plan(planner: _Planner, repository: Repository, ready: Concretized, lock: b
     present = {tag.removesuffix(".spack")[-32:]: f"published in {repository.name}" for tag in tags if tag.endswith(".spack")}
     mirrored = (name.hash for name in ws.mirror(stack.image_name).names(lambda _: None))
     present |= {h: "in the local mirror, to be pushed" for h in mirrored if h not in present}
+    upstream = holders(read_upstreams(ws, stack))
+    present |= {h: f"in upstream {upstream[h]}" for h in lock.nodes if h in upstream and h not in present}
     rebuild = frozenset(present.keys() & lock.roots.keys()) if asked.rebuild else frozenset()
     present = {h: where for h, where in present.items() if h not in rebuild}
     catalog = Catalog()

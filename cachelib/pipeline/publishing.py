@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Set
+from dataclasses import dataclass
 from functools import partial
 
 from cachelib.model.errors import MirrorError
@@ -10,10 +11,22 @@ from cachelib.model.image import BaseImage
 from cachelib.model.oci import Location, parse_image
 from cachelib.model.ports import Repository
 from cachelib.model.stack import Stack
+from cachelib.model.upstream import holders
+from cachelib.pipeline.layers import bring, upstreams_of
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import bases, indexing, pushing, registry_reports, remembering, reports, staleness
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """How mirrors are pushed."""
+
+    force: bool
+    dry_run: bool
+    with_upstream: bool
+    jobs: int
 
 
 def push(
@@ -25,18 +38,20 @@ def push(
     jobs: int = JOBS,
     images: Collection[str] = (),
     anew: Set[str] = frozenset(),
+    with_upstream: bool = False,
 ) -> Report:
-    """Push the mirrors of all images (or of some `images`) into the registry; what is published, by `force` or if it was built `anew`."""
+    """Push the mirrors of all images (or of some `images`) into the registry; what is published, by `force` or if it was built `anew`.
+
+    What upstreams have stays there, unless it was built anew, or is to go along (`with_upstream`).
+    """
     check_jobs(jobs)
     wanted = images or ws.images()
     found = [(image, stack) for image, (_, stack) in ws.images().items() if image in wanted and ws.mirror(image).names()]
     if not found:
         raise MirrorError(f"there is nothing to push: {ws.var / 'mirror'} holds no entries", hint="run `inv build` first")
+    options = _Options(force=force, dry_run=dry_run, with_upstream=with_upstream, jobs=jobs)
     done = reports.join(
-        [
-            reports.attempt(partial(_push, ws, image, stack, ws.location(to).child(image), anew, force=force, dry_run=dry_run, jobs=jobs))
-            for image, stack in found
-        ]
+        [reports.attempt(partial(_push, ws, image, stack, ws.location(to).child(image), anew, options)) for image, stack in found]
     )
     if not dry_run:
         items = [item for data in done.data if data["step"] == "push" for item in data["items"]]
@@ -56,20 +71,27 @@ def _index(ws: Workspace, location: Location, full: bool, jobs: int) -> Report:
     return registry_reports.index_report(indexed, repository.name)
 
 
-def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set[str], *, force: bool, dry_run: bool, jobs: int) -> Report:
+def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set[str], options: _Options) -> Report:
+    force, jobs = options.force, options.jobs
     mirror, repository = ws.mirror(image), ws.repository(location)
     damaged: list[MirrorError] = []
-    plan = pushing.plan_push(mirror, repository.tags(), force=force, anew=anew, on_damage=damaged.append)
+    upstreams = () if options.with_upstream else upstreams_of(ws, image)
+    elsewhere = holders(upstreams)
+    plan = pushing.plan_push(mirror, repository.tags(), force=force, anew=anew, elsewhere=elsewhere, on_damage=damaged.append)
     told = [reports.error_report(error) for error in damaged]
-    if dry_run:
+    if options.dry_run:
         return reports.join([*told, registry_reports.push_plan_report(plan, repository.name)])
     stale = frozenset(item.entry.tag for item in plan.to_send() if force or item.entry.tag in plan.tags)
     if stale:
         staleness.mark_stale(repository, stale, jobs=jobs)
     try:
+        found = _bases(ws, stack, plan, repository)
+        # Without a base no image runs by itself: there is no libc in it. So it needs no layers of upstreams either.
+        brought = bring(ws, plan, upstreams, repository, jobs) if found else {}
         outcomes = pushing.push(
-            plan, mirror, repository, bases=_bases(ws, stack, plan, repository), labels=ws.labels(), jobs=jobs, progress=ws.progress
-        )
+            plan, mirror, repository, bases=found, labels=ws.labels(), jobs=jobs, progress=ws.progress,
+            elsewhere=elsewhere.keys(), brought=brought,
+        )  # fmt: skip
     finally:
         if stale:
             # Once more: an index run in the middle of it read what was about to go.

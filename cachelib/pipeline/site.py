@@ -14,6 +14,7 @@ from cachelib.model.ports import Repository
 from cachelib.model.site import SiteImage
 from cachelib.model.wanted import Wanted
 from cachelib.pipeline.forecasting import stack_wants
+from cachelib.pipeline.layers import upstreams_of
 from cachelib.pipeline.workspace import PROJECT, Workspace
 from cachelib.steps import artifacts, remembering, rendering
 from cachelib.steps.pages.failing import readable
@@ -48,7 +49,7 @@ def site_images(ws: Workspace, to: str = "") -> list[SiteImage]:
         images.append(
             SiteImage(
                 name=image, mirror_url=_mirror_url(ws, image, location), reference=repository.name, catalog=catalog, failures=failures,
-                logs=_logs(repository, failures), wanted=_wanted(ws, repository, image),
+                logs=_logs(repository, failures), wanted=_wanted(ws, repository, image), upstreams=upstreams_of(ws, image),
             )
         )  # fmt: skip
     if not any(indexed):

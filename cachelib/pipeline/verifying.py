@@ -10,6 +10,8 @@ from cachelib.model.digest import Digest
 from cachelib.model.errors import RegistryError, UsageError
 from cachelib.model.github import PUBLIC_SERVER, repository_of
 from cachelib.model.oci import Location
+from cachelib.model.upstream import holders
+from cachelib.pipeline.layers import upstreams_of
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import attesting, registry_reports, repairing, reports, verifying
 from cachelib.steps.reports import Report
@@ -65,10 +67,13 @@ def _verify(ws: Workspace, image: str, location: Location, options: VerifyOption
     if not options.resume:
         journal.begin()
 
+    elsewhere = holders(upstreams_of(ws, image)).keys()
+
     def look(journal: FileJournal) -> verifying.Verified:
         return verifying.verify(
             repository, jobs=options.jobs, progress=ws.progress, journal=journal,
             sample=verifying.Sample(percent=options.sample, seed=options.seed), mirror=ws.mirror(image) if options.mirror else None,
+            elsewhere=elsewhere,
         )  # fmt: skip
 
     verified = look(journal)

@@ -22,12 +22,13 @@ from cachelib.model.outcome import BuildOutcome, Built, Failed, Reused, Skipped
 from cachelib.model.plan import StackPlan
 from cachelib.model.record import Record
 from cachelib.model.stack import Stack
+from cachelib.model.upstream import upstream_mirrors
 from cachelib.pipeline.building import install_watched, origin_of
 from cachelib.pipeline.gathering import take_part
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plan
 from cachelib.pipeline.workspace import Workspace
-from cachelib.steps import build_reports, building, gathering
+from cachelib.steps import build_reports, building, gathering, layering
 from cachelib.steps.reports import Report, join
 from cachelib.tools import actions
 from cachelib.tools.files import read_end, write_atomically
@@ -85,7 +86,7 @@ def work(
     name, stack = ws.stack(made.stack)
     spack, _ = prepare_spack(ws, stack, name, spack_root)
     at_work = _Worker(
-        ws=ws, plan=made, lock=lock, stack=stack, spack=spack, mirror=ws.mirror(made.image), env=_environment(ws, made, folder),
+        ws=ws, plan=made, lock=lock, stack=stack, spack=spack, mirror=ws.mirror(made.image), env=_environment(ws, stack, made, folder),
         number=worker, parts=RunParts(shared, run, interval=_interval(ws)) if run else shared,
         deadline=deadline, until=until, jobs=jobs, packages=packages,
         again=ws.env.get("GITHUB_RUN_ATTEMPT", "1") != "1", alone=run is None,
@@ -113,7 +114,7 @@ def _interval(ws: Workspace) -> float:
     return float(text) if text else INTERVAL
 
 
-def _environment(ws: Workspace, made: StackPlan, folder: Path) -> Path:
+def _environment(ws: Workspace, stack: Stack, made: StackPlan, folder: Path) -> Path:
     """The planned environment on this machine: its mirrors are this machine's."""
     text, lock = ((folder / made.key / name).read_bytes() for name in ("spack.yaml", "spack.lock"))
     data: dict[str, Any] = yaml.safe_load(text)
@@ -121,6 +122,7 @@ def _environment(ws: Workspace, made: StackPlan, folder: Path) -> Path:
     location = ws.location("").child(made.image)
     if isinstance(location, RegistryLocation):
         mirrors["cache-registry"] = str(location)
+    mirrors |= upstream_mirrors(stack.upstreams)
     data["spack"]["mirrors"] = {n: {"url": url, "binary": True, "source": False, "signed": False} for n, url in mirrors.items()}
     env = ws.var / "work" / made.image / "env" / f"plan-{hashlib.sha256(lock).hexdigest()[:12]}"
     write_atomically(env / "spack.yaml", yaml.safe_dump(data, sort_keys=False).encode())
@@ -172,7 +174,8 @@ class _Worker:
         if wanted := [h for h in left if h not in skipped]:
             outcomes |= self._build(wanted)
             described = self.spack.describe(self.env)
-        made = [h for h in wanted if isinstance(outcomes[h], Built | Reused)]
+        # What came from an upstream after all stays there: whoever needs it takes it from there too.
+        made = [h for h in wanted if isinstance(outcomes[h], Built | Reused) and not layering.foreign(outcomes[h])]
         written = [h for h in building.to_mirror(self.lock, described, (), frozenset()) if h in made]
         origin = origin_of(self.ws, self.plan.stack, self.stack, self.spack)
         with self.parts.write(name) as part:
@@ -225,6 +228,8 @@ class _Worker:
         for h in again - (watch.done - watch.errors.keys()):
             described[h]["installed"] = False  # what is there is what was there before, which Spack puts back where it fails
         outcomes = building.classify(self.lock, described, watch, before, mirrored)
+        if self.stack.upstreams:
+            outcomes = layering.name_sources(outcomes, frozenset(), dict.fromkeys(wanted, "or registry"))
         return {h: outcomes[h] for h in wanted}
 
     def _wait(self, hashes: tuple[str, ...]) -> dict[str, str]:

@@ -114,8 +114,9 @@ class Workspace:
         return {key: value for key, value in (("vendor", self.settings.vendor), ("source", self.source())) if value}
 
     def oci_labels(self) -> dict[str, str]:
-        """The same, as annotations of the indexes."""
-        return {f"org.opencontainers.image.{key}": value for key, value in self.labels().items()}
+        """The same, and where the site is, as annotations of the indexes."""
+        site = {"url": self.settings.site.url} if self.settings.site.url else {}
+        return {f"org.opencontainers.image.{key}": value for key, value in (self.labels() | site).items()}
 
 
 def check_jobs(jobs: int) -> None:

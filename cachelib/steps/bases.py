@@ -14,11 +14,16 @@ from cachelib.model.ports import Repository
 
 def copy_base(source: Repository, target: Repository, base: BaseImage) -> int:
     """Copy the layers of a base image that the target lacks; return the bytes that were sent."""
+    return copy_layers(source, target, base.layers)
+
+
+def copy_layers(source: Repository, target: Repository, layers: Iterable[Descriptor]) -> int:
+    """Copy layers that the target lacks; return the bytes that were sent."""
 
     def opener(layer: Descriptor) -> Callable[[], IO[bytes]]:
         return lambda: io.BufferedReader(_Stream(source.stream_blob(layer)))
 
-    return sum(target.put_blob(layer, opener(layer)) for layer in base.layers)
+    return sum(target.put_blob(layer, opener(layer)) for layer in layers)
 
 
 class _Stream(io.RawIOBase):

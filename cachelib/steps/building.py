@@ -266,9 +266,9 @@ def restricted(described: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(h for h, facts in described.items() if not facts.get("package", {}).get("redistributable", True))
 
 
-def to_mirror(lock: Lock, described: Mapping[str, Mapping[str, Any]], in_mirror: Iterable[str], published: frozenset[str]) -> list[str]:
-    """Which hashes are to be written into the mirror: installed, free to be given away, and not there or in the registry."""
-    left_out = restricted(described).union(in_mirror, published)
+def to_mirror(lock: Lock, described: Mapping[str, Mapping[str, Any]], in_mirror: Iterable[str], elsewhere: Iterable[str]) -> list[str]:
+    """Which hashes are to be written into the mirror: installed, free to be given away, and not there or in a registry."""
+    left_out = restricted(described).union(in_mirror, elsewhere)
     return [node.hash for node in lock.buildable() if described.get(node.hash, {}).get("installed") and node.hash not in left_out]
 
 

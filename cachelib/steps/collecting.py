@@ -14,6 +14,7 @@ from cachelib.model.graph import Graph, read_graph
 from cachelib.model.oci import compact_json
 from cachelib.model.site import Build, Contents, Held, Package, SiteImage, Source, page_path
 from cachelib.model.text import printable
+from cachelib.model.upstream import holders
 from cachelib.model.version import version_key
 from cachelib.steps.image import DESCRIPTION_LIMIT, LICENSE_LIMIT, PREFIX
 
@@ -48,11 +49,12 @@ def collect(images: Iterable[SiteImage]) -> Contents:
 
 
 def image_digest(image: SiteImage) -> str:
-    """What tells one state of an image from another: its builds by the digests of their manifests, what fails, and what is wanted."""
+    """What tells one state of an image from another: its builds by the digests of their manifests, what fails, what is wanted."""
     lines = [f"{h} {entry.manifest.digest}" for h, entry in sorted(image.catalog.entries.items())]
     failures = [compact_json(image.failures[h].json()).decode() for h in sorted(image.failures)]
     wanted = [compact_json(one.json()).decode() for one in image.wanted]
-    return str(Digest.of("\n".join([image.mirror_url, image.reference, *lines, *failures, *wanted]).encode("utf-8", "replace")))
+    upstreams = [f"{one.url} {one.digest}" for one in image.upstreams]
+    return str(Digest.of("\n".join([image.mirror_url, image.reference, *lines, *failures, *wanted, *upstreams]).encode("utf-8", "replace")))
 
 
 def _graphs(image: SiteImage) -> list[Held]:
@@ -61,7 +63,7 @@ def _graphs(image: SiteImage) -> list[Held]:
 
 
 def _builds(image: SiteImage, held: list[Held]) -> Iterator[tuple[Build, CatalogEntry]]:
-    published = image.catalog.entries.keys()
+    published = image.catalog.entries.keys() | holders(image.upstreams).keys()
     known = {one.indexed: (one.graph, one.graph.libcs(), one.graph.missing(published)) for one in held}
     for entry in image.catalog.entries.values():
         graph, libcs, missing = known[entry.indexed]

@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
 from cachelib.model.entry import BlobRecord, Entry, EntryName
 from cachelib.model.errors import CacheError, FormatError, MirrorError
 from cachelib.model.image import BaseImage, Layer
-from cachelib.model.oci import ImageManifest, go_architecture, parse_json, spec_tag
-from cachelib.model.outcome import NotPushed, Present, Pushed, PushOutcome
+from cachelib.model.oci import go_architecture, spec_tag
+from cachelib.model.outcome import NotPushed, Present, Pushed, PushOutcome, Upstream
 from cachelib.model.ports import Mirror, Progress, Repository
-from cachelib.steps.artifacts import read_root, read_shards
 from cachelib.steps.entries import keep_entry
 from cachelib.steps.image import make_annotations, make_config, make_manifest
 from cachelib.steps.parallel import WAITING, workers
+from cachelib.steps.published import cataloged, published_layer
 from cachelib.steps.targets import family
 
 #: Layers go so many entries ahead of the images that are made of them, so that no worker waits for another's layer.
@@ -43,6 +42,7 @@ class PushItem:
     send: bool
     reason: str
     refused: bool = False
+    upstream: str = ""
     tarball: BlobRecord | None = None
     platform: str = ""
     closure: tuple[Need, ...] = ()
@@ -66,9 +66,12 @@ def plan_push(
     *,
     force: bool = False,
     anew: Set[str] = frozenset(),
+    elsewhere: Mapping[str, str] | None = None,
     on_damage: Callable[[MirrorError], None] | None = None,
 ) -> PushPlan:
     """Decide for each entry: a published DAG hash is left alone, unless forced or built `anew`; dependencies come first.
+
+    What upstreams have is left out too; `elsewhere` tells which has what.
 
     Only what is to be sent is read. What its recipe forbids to give away is refused.
     """
@@ -77,6 +80,10 @@ def plan_push(
     for name in mirror.names(on_damage):
         if name.tag in tags and not force and name.hash not in anew:
             keep.append(PushItem(entry=name, send=False, reason="published already"))
+            continue
+        if elsewhere and name.hash in elsewhere and name.tag not in tags and name.hash not in anew:
+            upstream = elsewhere[name.hash]
+            keep.append(PushItem(entry=name, send=False, reason=f"in upstream {upstream}", upstream=upstream))
             continue
         record = mirror.record(name.hash)
         if record is not None and not record.package.redistributable:
@@ -118,6 +125,7 @@ class _Push:
     bases: Mapping[str, BaseImage]
     labels: Mapping[str, str]
     force: bool
+    elsewhere: Set[str]
     progress: Progress
 
 
@@ -130,18 +138,23 @@ def push(
     labels: Mapping[str, str],
     jobs: int,
     progress: Progress,
+    elsewhere: Set[str] = frozenset(),
+    brought: Mapping[str, Layer] | None = None,
 ) -> dict[str, PushOutcome]:
-    """Carry out the plan; one outcome per DAG hash. A failure costs the entry and those that contain it, nothing else."""
-    outcomes: dict[str, PushOutcome] = {
-        item.entry.hash: NotPushed(reason=item.reason) if item.refused else Present(reference=f"{repository.name}:{item.entry.tag}")
-        for item in plan.items
-        if not item.send
-    }
+    """Carry out the plan; one outcome per DAG hash. A failure costs the entry and those that contain it, nothing else.
+
+    Of what upstreams have (`elsewhere`), an image holds the layers that were `brought` here, and is without the others.
+    """
+    outcomes: dict[str, PushOutcome] = {item.entry.hash: _unsent(item, repository.name) for item in plan.items if not item.send}
     sending = plan.to_send()
     names = {item.entry.hash: item.entry for item in plan.items}
-    shared = _Push(mirror=mirror, names=names, repository=repository, bases=bases, labels=labels, force=plan.force, progress=progress)
+    shared = _Push(
+        mirror=mirror, names=names, repository=repository, bases=bases, labels=labels, force=plan.force, elsewhere=elsewhere,
+        progress=progress,
+    )  # fmt: skip
     with workers(jobs) as pool:
         layers = _published_layers(plan, repository, pool, jobs)
+        layers |= {h: _ready(layer) for h, layer in (brought or {}).items() if h not in layers}
         progress.start(f"push to {repository.name}", len(sending))
         try:
             for item, future in _queue(sending, layers, shared, pool, ahead=AHEAD * jobs):
@@ -160,7 +173,19 @@ def push(
     return outcomes
 
 
+def _unsent(item: PushItem, where: str) -> PushOutcome:
+    if item.refused:
+        return NotPushed(reason=item.reason)
+    return Upstream(reference=item.upstream) if item.upstream else Present(reference=f"{where}:{item.entry.tag}")
+
+
 _LayerFuture = Future[tuple[Layer, int]]
+
+
+def _ready(layer: Layer) -> _LayerFuture:
+    future: _LayerFuture = Future()
+    future.set_result((layer, 0))
+    return future
 
 
 def _queue(
@@ -187,35 +212,8 @@ def _published_layers(plan: PushPlan, repository: Repository, pool: ThreadPoolEx
     """The layers of dependencies that are published already. What is published counts, not what the mirror has of it."""
     sent = {item.entry.hash for item in plan.to_send()}
     needed = {need.hash: need for item in plan.to_send() for need in item.closure if need.hash not in sent and need.tag in plan.tags}
-    known = _cataloged(repository, needed, jobs)
-    return {h: pool.submit(_published_layer, need.tag, known.get(h), repository) for h, need in needed.items()}
-
-
-def _cataloged(repository: Repository, needed: Mapping[str, Need], jobs: int) -> dict[str, CatalogEntry]:
-    """What the catalog tells of some entries, read from as few of its shards; nothing where it is damaged or missing."""
-    try:
-        held = read_root(repository) if needed else None
-        if held is None:
-            return {}
-        keys = {key for key in held.root.shards for h in needed if h.startswith(key)}
-        return {h: entry for h, entry in read_shards(repository, held.root, keys, jobs=jobs).items() if not entry.stale}
-    except CacheError:
-        return {}
-
-
-def _published_layer(tag: str, entry: CatalogEntry | None, repository: Repository) -> tuple[Layer, int]:
-    if entry is not None:
-        return Layer(digest=entry.tarball.digest, size=entry.tarball.size, diff_id=entry.diff_id), 0
-    raw = repository.manifest(tag)
-    if raw is None:
-        raise FormatError(f"{repository.name}:{tag} is listed but has no manifest", hint="run `inv verify`")
-    manifest = ImageManifest.parse(raw)
-    config = parse_json(repository.read_blob(manifest.config), f"the config of {tag}")
-    try:
-        own, diff_id = manifest.layers[-1], Digest.parse(config["rootfs"]["diff_ids"][-1])
-    except (LookupError, TypeError) as error:
-        raise FormatError(f"{repository.name}:{tag} is not the image of a spec: {error!r}", hint="run `inv verify`") from None
-    return Layer(digest=own.digest, size=own.size, diff_id=diff_id), 0
+    known = cataloged(repository, needed, jobs=jobs)
+    return {h: pool.submit(published_layer, need.tag, known.get(h), repository) for h, need in needed.items()}
 
 
 def _send_layer(tarball: BlobRecord, shared: _Push, sent: dict[Digest, _LayerFuture]) -> tuple[Layer, int]:
@@ -239,7 +237,7 @@ def _send_image(item: PushItem, layers: Mapping[str, _LayerFuture], shared: _Pus
     entry, repository = shared.mirror.entry(item.entry), shared.repository
     base = shared.bases.get(item.platform, BaseImage())
     record = shared.mirror.record(entry.hash)
-    found = [(need, layer) for need in item.closure if (layer := _layer(need, item, layers, shared.progress)) is not None]
+    found = [(need, layer) for need in item.closure if (layer := _layer(need, item, layers, shared)) is not None]
     needs, chain = [need for need, _ in found], [layer for _, layer in found]
     if record is None or not record.environment:
         chain = [_informed(layer, need.hash, shared) for layer, need in zip(chain, needs, strict=True)]
@@ -265,11 +263,13 @@ def _informed(layer: Layer, dag_hash: str, shared: _Push) -> Layer:
         return layer
 
 
-def _layer(need: Need, item: PushItem, layers: Mapping[str, _LayerFuture], progress: Progress) -> Layer | None:
+def _layer(need: Need, item: PushItem, layers: Mapping[str, _LayerFuture], shared: _Push) -> Layer | None:
     future = layers.get(need.hash)
     if future is None:
-        # As Spack does: the image installs, but doesn't run as a container.
-        progress.say(f"{item.entry.label}: the layer of {need.label} is in neither mirror nor registry; the image will not run by itself")
+        # As Spack does: the image installs, but doesn't run as a container. Of upstreams' layers that is told once, not for each.
+        if need.hash not in shared.elsewhere:
+            told = f"{item.entry.label}: the layer of {need.label} is in neither mirror nor registry; the image will not run by itself"
+            shared.progress.say(told)
         return None
     try:
         return future.result()[0]

@@ -16,6 +16,7 @@ from cachelib.model.outcome import (
     PullOutcome,
     Pushed,
     PushOutcome,
+    Upstream,
     Warned,
 )
 from cachelib.steps.indexing import Indexed
@@ -41,7 +42,8 @@ def push_report(outcomes: Mapping[str, PushOutcome], labels: Mapping[str, str], 
     failed = [f"  FAILED   {labels[h]}: {outcome.reason}" for h, outcome in outcomes.items() if isinstance(outcome, NotPushed)]
     sent = sum(outcome.sent for outcome in outcomes.values() if isinstance(outcome, Pushed))
     counts = Counter(type(outcome) for outcome in outcomes.values())
-    last = f"push: {counts[Pushed]} pushed ({sent} bytes), {counts[Present]} present, {counts[NotPushed]} failed, to {where}"
+    upstream = f", {counts[Upstream]} in upstreams" if counts[Upstream] else ""
+    last = f"push: {counts[Pushed]} pushed ({sent} bytes), {counts[Present]} present{upstream}, {counts[NotPushed]} failed, to {where}"
     return Report(
         lines=(*some(pushed), *failed, last),
         exit_code=RegistryError.exit_code if counts[NotPushed] else 0,

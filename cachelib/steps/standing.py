@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from cachelib.model.catalog import CatalogEntry
 from cachelib.model.site import SiteImage
+from cachelib.model.upstream import Upstream
 from cachelib.steps.image import PREFIX
 from cachelib.steps.weather import Stored, Weather, weather
 
@@ -17,18 +18,28 @@ def standing(images: tuple[SiteImage, ...]) -> tuple[tuple[SiteImage, Weather], 
 
 def stored(entries: Mapping[str, CatalogEntry]) -> dict[str, Stored]:
     """What a catalog knows of its builds."""
-    return {h: Stored(size=entry.tarball.size, seconds=_seconds(entry)) for h, entry in entries.items()}
+    return {h: Stored(size=entry.tarball.size, seconds=seconds_of(entry)) for h, entry in entries.items()}
+
+
+def upstream_stored(upstreams: Iterable[Upstream]) -> dict[str, Stored]:
+    """What upstreams have: those of another program tell nothing of sizes."""
+    return {
+        h: Stored(size=offer.size or 0, seconds=offer.seconds, upstream=True)
+        for one in reversed(tuple(upstreams))
+        for h, offer in one.offers.items()
+    }
 
 
 def _every(images: tuple[SiteImage, ...]) -> Iterator[tuple[SiteImage, Weather]]:
     for image in images:
         if image.wanted:
-            held = stored(image.catalog.entries)
+            held = upstream_stored(image.upstreams) | stored(image.catalog.entries)
             for wanted in sorted(image.wanted, key=lambda one: (one.stack, one.runner)):
                 yield image, weather(wanted, held, image.failures)
 
 
-def _seconds(entry: CatalogEntry) -> float | None:
+def seconds_of(entry: CatalogEntry) -> float | None:
+    """How long a build took, where it tells so."""
     try:
         seconds = float(entry.annotations.get(f"{PREFIX}build.seconds", "")[:40])
     except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -80,8 +80,11 @@ def verify(
     sample: Sample | None = None,
     journal: Journal | None = None,
     mirror: Mirror | None = None,
+    elsewhere: Set[str] = frozenset(),
 ) -> Verified:
     """Read everything there is (or a sample of the images), and check it against everything else.
+
+    What upstreams have (`elsewhere`) is not missing here.
 
     Layers that `journal` knows are not read again; with `mirror`, its entries are held against the images too.
     """
@@ -99,11 +102,11 @@ def verify(
     layers, read, unpacked, broken = _layers(repository, images, told, known, journal, jobs, progress)
     findings += broken
     findings += _diff_ids(images, unpacked, layers)
-    findings += _closures(images, frozenset(tag.removesuffix(".spack")[-32:] for tag in tags))
+    findings += _closures(images, elsewhere | {tag.removesuffix(".spack")[-32:] for tag in tags})
     whole = {image.entry.tag: (image.entry, image.nodes) for image in images.values()}
     findings += check_catalog(repository, tags, whole, complete=len(images) == len(tags))
     if mirror is not None:
-        findings += _mirror(mirror, images, frozenset(tags))
+        findings += _mirror(mirror, images, frozenset(tags), elsewhere)
     return Verified(
         images=len(images), blobs=len(read), bytes=sum(layers[digest].size for digest in read),
         before=len(layers) - len(read), findings=tuple(findings),
@@ -247,14 +250,14 @@ def _diff_ids(images: Mapping[str, _Image], unpacked: Mapping[Digest, Digest], r
                 yield Finding(where=tag, problem=problem, remedy=_PUSH)
 
 
-def _closures(images: Mapping[str, _Image], published: frozenset[str]) -> Iterator[Finding]:
+def _closures(images: Mapping[str, _Image], published: Set[str]) -> Iterator[Finding]:
     for image in images.values():
         for h, label in image.closure:
             if h not in published:
                 yield Finding(where=image.label, problem=f"its dependency {label} is not published", remedy="build and push it")
 
 
-def _mirror(mirror: Mirror, images: Mapping[str, _Image], tags: frozenset[str]) -> Iterator[Finding]:
+def _mirror(mirror: Mirror, images: Mapping[str, _Image], tags: frozenset[str], elsewhere: Set[str]) -> Iterator[Finding]:
     """Hold a mirror against the images: what is in it is published, with the same bytes, and is whole."""
     damaged: list[MirrorError] = []
     for name in mirror.names(damaged.append):
@@ -264,6 +267,8 @@ def _mirror(mirror: Mirror, images: Mapping[str, _Image], tags: frozenset[str]) 
             mirror.inspect_tarball(entry.tarball, again=True)
         except MirrorError as error:
             damaged.append(error)
+            continue
+        if name.tag not in tags and name.hash in elsewhere:
             continue
         if name.tag not in tags:
             yield Finding(where=where, problem="it is not published", remedy="run `inv push`")

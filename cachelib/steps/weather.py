@@ -30,10 +30,14 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What the cache knows of a build: the size of its tarball (bytes), and how long it took (seconds; nothing where nobody told)."""
+    """What the cache knows of a build: the size of its tarball (bytes), and how long it took (seconds; nothing where nobody told).
+
+    What is `upstream` is in another cache, on which this one stands.
+    """
 
     size: int
     seconds: float | None = None
+    upstream: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,8 @@ class Lack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """How a request stands. Of the `total` specs that it needs at run time, itself among them, `present` are in the cache.
+    """How a request stands. Of the `total` specs that it needs at run time, itself among them, `present` are in the cache or in an
+    upstream (`upstream` of them).
 
     `size` are the bytes to fetch of those, `seconds` what building them took. `spec` is none where Spack refuses the request.
     """
@@ -61,6 +66,7 @@ class Forecast:
     total: int = 0
     size: int = 0
     seconds: float = 0.0
+    upstream: int = 0
     lacks: tuple[Lack, ...] = ()
 
 
@@ -80,6 +86,7 @@ class Weather:
     external: int
     size: int
     seconds: float
+    upstream: int
     lacks: tuple[Lack, ...]
 
     def of(self, *states: State) -> int:
@@ -165,7 +172,12 @@ def _but(closure: Iterable[WantedSpec]) -> str:
 
 def _sums(counted: Iterable[WantedSpec], stored: Mapping[str, Stored]) -> dict[str, int]:
     held = [stored[spec.hash] for spec in counted if spec.hash in stored]
-    return {"present": len(held), "size": sum(one.size for one in held), "seconds": round(sum(one.seconds or 0.0 for one in held))}
+    return {
+        "present": len(held),
+        "size": sum(one.size for one in held),
+        "seconds": round(sum(one.seconds or 0.0 for one in held)),
+        "upstream": sum(one.upstream for one in held),
+    }
 
 
 def _lacks(counted: Iterable[WantedSpec], stored: Mapping[str, Stored], reasons: Mapping[str, str]) -> tuple[Lack, ...]:

@@ -16,12 +16,13 @@ def weather_report(found: Weather, repository: str) -> Report:
     lines = [f"{_title(found)}: of {requests} requests {states}" if requests else f"{_title(found)}: it wants nothing"]
     lines += some([line for one in found.requests for line in _lines(one)])
     saved = f", which saves {human_seconds(found.seconds)} of building" if found.seconds else ""
-    lines.append(f"weather: {found.present} of {found.total} specs are in {repository}: {human_bytes(found.size)} to fetch{saved}")
+    where = f"{repository} and its upstreams ({found.upstream} there)" if found.upstream else repository
+    lines.append(f"weather: {found.present} of {found.total} specs are in {where}: {human_bytes(found.size)} to fetch{saved}")
     missing = [lack for lack in found.lacks if all(one.spec is None or one.spec.hash != lack.hash for one in found.requests)]
     if missing:
         lines += ["  missing besides:", *some([f"    {lack.label}: {lack.reason}" for lack in missing])]
     sums = {"stack": found.stack, "runner": found.runner, "present": found.present, "total": found.total, "size": found.size,
-            "seconds": found.seconds, "missing": [asdict(lack) for lack in found.lacks]}  # fmt: skip
+            "seconds": found.seconds, "upstream": found.upstream, "missing": [asdict(lack) for lack in found.lacks]}  # fmt: skip
     return Report(lines=tuple(lines), data=(step_data("weather", repository, map(_item, found.requests), **sums),))
 
 
@@ -40,5 +41,5 @@ def _item(one: Forecast) -> dict[str, object]:
     return {
         "label": spec.label if spec else one.request, "outcome": one.state.value, "request": one.request,
         "hash": spec.hash if spec else "", "reason": one.reason, "present": one.present, "total": one.total, "size": one.size,
-        "seconds": one.seconds, "missing": [asdict(lack) for lack in one.lacks],
+        "seconds": one.seconds, "upstream": one.upstream, "missing": [asdict(lack) for lack in one.lacks],
     }  # fmt: skip

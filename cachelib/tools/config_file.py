@@ -162,6 +162,12 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
                 parse_image(stack.base_image, folder=folder)
             except UsageError as error:
                 yield ("stacks", name, "base_image"), f"{error.message}; {error.hint}"
+        for at, url in enumerate(stack.upstreams):
+            try:
+                if url.startswith("oci"):
+                    parse_location(url, folder=folder)
+            except UsageError as error:
+                yield ("stacks", name, "upstreams", at), f"{error.message}; {error.hint}"
         for at, repo in enumerate(stack.repos):
             if not _is_file(folder / repo / "repo.yaml"):
                 yield ("stacks", name, "repos", at), f"{repo} holds no repo.yaml, relative to {folder}"

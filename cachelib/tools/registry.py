@@ -68,6 +68,11 @@ class RegistryRepository:
         """The host and the repository."""
         return f"{self._location.host}/{self._location.repository}"
 
+    @property
+    def host(self) -> str:
+        """The registry that it is in."""
+        return self._location.host
+
     def tags(self) -> frozenset[str]:
         """All tags, page by page; none where the repository does not exist yet."""
         tags: set[str] = set()
@@ -194,6 +199,12 @@ class RegistryRepository:
         except ValueError:
             raise RegistryError(f"{self.name}: the registry told a Location that is no address") from None
         return url + ("&" if urlsplit(url).query else "?") + urlencode({"digest": str(descriptor.digest)})
+
+    def mount_blob(self, digest: Digest, repository: str) -> bool:
+        """Have the registry take a blob over from another repository of its own (distribution-spec, Mounting a blob); whether it did."""
+        query = urlencode({"mount": str(digest), "from": repository})
+        url, length = f"{self._base}/blobs/uploads/?{query}", {"Content-Length": "0"}
+        return bool(self._retry(lambda: self._client.send("POST", url, headers=length, expect=(201, 202))).status_code == 201)
 
     def put_manifest(self, manifest: RawManifest, tag: str | None) -> None:
         """Store a manifest, by its tag or by its digest alone."""

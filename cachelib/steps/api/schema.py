@@ -172,9 +172,14 @@ def _kinds() -> dict[str, dict[str, Schema]]:
 
 def _service() -> dict[str, Schema]:
     counts = ("images", "packages", "builds", "failures", "specFiles")
+    upstream = _object({
+        "mirror": _about(_TEXT, "What `spack mirror add` takes."), "builds": _COUNT, "read": _ref("Time"), "site": _ref("Web"),
+        "source": _ref("Web"),
+    })  # fmt: skip
     image = _object({
         "name": _TEXT, "mirror": _about(_TEXT, "What `spack mirror add` takes."), "registry": _TEXT, "builds": _COUNT, "failures": _COUNT,
         "generatedFrom": _ref("Digest"), "spackIndex": _TEXT, "spackIndexDigest": _ref("Digest"),
+        "upstreams": _about(_list(upstream), "Caches that it stands on: clients need them as mirrors too, after this one."),
     })  # fmt: skip
     stack = _object({"name": _TEXT, "builds": _COUNT, "images": _TEXTS, "spack": _TEXTS, "targets": _TEXTS})
     return {
@@ -224,6 +229,7 @@ def _weather() -> dict[str, Schema]:
         "present": _about(_COUNT, "Specs that are there, of all that the requests need at run time."), "total": _COUNT,
         "restricted": _about(_COUNT, "Specs that may not be given away."), "external": _about(_COUNT, "Specs of the machine."),
         "size": _about(_COUNT, "Bytes to fetch."), "seconds": _about(_COUNT, "What building that took."),
+        "upstream": _about(_COUNT, "Of what is there, specs that an upstream has."),
     }  # fmt: skip
 
 
@@ -231,7 +237,7 @@ def _request() -> dict[str, Schema]:
     return {
         "request": _TEXT, "state": {"enum": [state.value for state in State]}, "reason": _MAYBE,
         "hash": {"oneOf": [_ref("DagHash"), {"type": "null"}]}, "label": _MAYBE, "target": _MAYBE, "package": _MAYBE,
-        "present": _COUNT, "total": _COUNT, "size": _COUNT, "seconds": _COUNT,
+        "present": _COUNT, "total": _COUNT, "size": _COUNT, "seconds": _COUNT, "upstream": _COUNT,
         "missing": _about(_list(_ref("Lack")), "The first of them."), "missingCount": _COUNT,
     }  # fmt: skip
 

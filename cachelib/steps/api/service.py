@@ -61,6 +61,10 @@ def _image(image: SiteImage, spack_index: Digest) -> dict[str, Any]:
         "generatedFrom": image_digest(image),
         "spackIndex": f"../../{image.name}/v3/manifests/index/index.manifest.json",
         "spackIndexDigest": str(spack_index),
+        "upstreams": [
+            {"mirror": one.url, "builds": len(one.offers), "read": one.read or None, "site": one.site or None, "source": one.source or None}
+            for one in image.upstreams
+        ],
     }
 
 

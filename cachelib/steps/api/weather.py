@@ -47,6 +47,7 @@ def _head(image: str, found: Weather) -> dict[str, object]:
         "external": found.external,
         "size": found.size,
         "seconds": found.seconds,
+        "upstream": found.upstream,
     }
 
 
@@ -64,6 +65,7 @@ def _request(one: Forecast, known: set[str]) -> dict[str, object]:
         "total": one.total,
         "size": one.size,
         "seconds": one.seconds,
+        "upstream": one.upstream,
         "missing": [_lack(lack, known) for lack in one.lacks[:LACKS_EACH]],
         "missingCount": len(one.lacks),
     }

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from cachelib.model.ports import File
 from cachelib.model.site import Build, Contents, SiteImage
+from cachelib.model.upstream import Upstream, upstream_mirrors
 
 #: Kinds of machines that the front page names at most.
 _MACHINES = 8
@@ -32,6 +33,7 @@ class FrontImage:
     builds: int
     machines: tuple[str, ...]
     snippets: tuple[Snippet, ...]
+    upstreams: tuple[Upstream, ...] = ()
 
 
 def front_images(contents: Contents) -> tuple[FrontImage, ...]:
@@ -45,6 +47,7 @@ def front_images(contents: Contents) -> tuple[FrontImage, ...]:
             name=image.name, builds=len(found[image.name]),
             machines=tuple(sorted({f"{build.os} {build.target}" for build in found[image.name]}))[:_MACHINES],
             snippets=snippets(image, max(found[image.name], key=lambda build: (build.created, build.hash), default=None)),
+            upstreams=image.upstreams,
         )
         for image in contents.images
     )  # fmt: skip
@@ -52,16 +55,19 @@ def front_images(contents: Contents) -> tuple[FrontImage, ...]:
 
 def snippets(image: SiteImage, newest: Build | None) -> tuple[Snippet, ...]:
     """The ways to use an image; those for one build name the `newest` of it."""
-    mirror = f"cache-{image.name}"
+    # Spack puts a mirror that is added before the others: the image's own comes last, to be asked first.
+    added = reversed(_mirrors(image).items())
+    several = "".join(f"\n      {url}" for url in _mirrors(image).values())
     found = [
         Snippet(
             id="spack", title="Command line", about="Tell Spack where the binaries are, once. Then spack install takes what is here.",
-            text=f"spack mirror add --unsigned {mirror} {image.mirror_url}",
+            text="\n".join(f"spack mirror add --unsigned {name} {url}" for name, url in added),
         ),
         Snippet(id="environment", title="spack.yaml", about="In the spack.yaml of an environment.", text=environment_file(image)),
         Snippet(
             id="action", title="GitHub Action", about="A step that installs Spack, with this cache as its mirror.",
-            text=f"- uses: spack-cache/spack-cache/.github/actions/setup@v1\n  with:\n    cache: {image.mirror_url}",
+            text="- uses: spack-cache/spack-cache/.github/actions/setup@v1\n  with:\n    cache: "
+            + (f"|{several}" if image.upstreams else image.mirror_url),
         ),
     ]  # fmt: skip
     if newest is not None and image.mirror_url.startswith("oci://"):
@@ -75,15 +81,25 @@ def snippets(image: SiteImage, newest: Build | None) -> tuple[Snippet, ...]:
 
 def environment_file(image: SiteImage) -> str:
     """A spack.yaml that has the image as its mirror."""
-    return f"spack:\n  mirrors:\n    {_quoted(f'cache-{image.name}')}:\n      url: {image.mirror_url}\n      signed: false"
+    return f"spack:\n{_mirrors_yaml(image, '  ')}"
 
 
 def mirror_files(images: Iterable[SiteImage]) -> Iterator[File]:
     """The same as files: `mirrors.yaml` for a scope of Spack's configuration, `spack.yaml` for an environment."""
     for image in images:
-        mirrors = f"mirrors:\n  {_quoted(f'cache-{image.name}')}:\n    url: {image.mirror_url}\n    signed: false\n"
-        yield PurePosixPath(image.name, "mirrors.yaml"), mirrors.encode()
+        yield PurePosixPath(image.name, "mirrors.yaml"), f"{_mirrors_yaml(image)}\n".encode()
         yield PurePosixPath(image.name, "spack.yaml"), f"{environment_file(image)}\n  specs: []\n".encode()
+
+
+def _mirrors(image: SiteImage) -> dict[str, str]:
+    """The mirrors that a client needs, in the order in which it is to ask them."""
+    name = f"cache-{image.name}"
+    return {name: image.mirror_url} | upstream_mirrors([one.url for one in image.upstreams], f"{name}-upstream")
+
+
+def _mirrors_yaml(image: SiteImage, indent: str = "") -> str:
+    lines = (f"{indent}  {_quoted(name)}:\n{indent}    url: {url}\n{indent}    signed: false" for name, url in _mirrors(image).items())
+    return "\n".join((f"{indent}mirrors:", *lines))
 
 
 def _quoted(name: str) -> str:

@@ -1,0 +1,85 @@
+"""A cache on another one: what the upstream has is neither built nor pushed, and stock Spack installs from both."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from cachelib import pipeline
+from cachelib.model.config import Settings
+from cachelib.steps.artifacts import load_catalog
+from cachelib.tools.mirror import DiskMirror
+from tests.e2e.conftest import Client
+from tests.e2e.test_stock_spack import program
+from tests.support.certificates import Certificates
+from tests.support.docker_registry import Server
+
+#: What the program needs of the upstream; the rest that was built is left out of both caches.
+BELOW = {"libsundial", "gcc-runtime", "compiler-wrapper"}
+
+
+def some_of(mirror: Path, target: Path, names: set[str]) -> None:
+    """A mirror of some packages."""
+    for folder in ("blobs", "records"):
+        shutil.copytree(mirror / folder, target / folder)
+    for name in names:
+        shutil.copytree(mirror / "v3/manifests/spec" / name, target / "v3/manifests/spec" / name)
+    DiskMirror(target).write_index()
+
+
+def layered(settings: Settings, registry: str, upstreams: Sequence[str]) -> Settings:
+    stack = dataclasses.replace(settings.stacks["examples"], specs=("sundial",), upstreams=tuple(upstreams))
+    return dataclasses.replace(settings, registry=registry, stacks={"examples": stack})
+
+
+@pytest.mark.parametrize("client_root", ["v1.1.0"], indirect=True)
+def test_a_cache_on_another(
+    workspace: pipeline.Workspace, mirror: Path, registry: Server, client: Client, certificates: Certificates, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    authority = str(certificates.authority)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority)
+    base = dataclasses.replace(workspace, env={**workspace.env, "SSL_CERT_FILE": authority})
+    below = dataclasses.replace(base, var=tmp_path / "below")
+    some_of(mirror, below.mirror("v1.1").root, BELOW)
+    assert pipeline.push(below, f"{registry.url}/below/cache").exit_code == 0
+    assert pipeline.index(below, f"{registry.url}/below/cache").exit_code == 0
+    upstream = f"{registry.url}/below/cache/v1.1"
+
+    ws = dataclasses.replace(
+        base, var=tmp_path / "own", settings=layered(base.settings, f"{registry.url}/own/cache", [upstream])
+    )  # fmt: skip
+    planned = pipeline.plan(ws)
+    builds = [line for line in planned.lines if line.startswith("  build ")]
+    assert len(builds) == 1
+    assert "sundial@" in builds[0]
+    assert sum(f"in upstream {upstream}" in line for line in planned.lines) == len(BELOW)
+
+    assert pipeline.work(ws, 1).exit_code == 0
+    assert pipeline.gather(ws).exit_code == 0
+    assert [name.name for name in ws.mirror("v1.1").names()] == ["sundial"]
+    pushed = pipeline.push(ws)
+    assert "push: 1 pushed" in pushed.text
+    pipeline.index(ws)
+    own = ws.repository(ws.location("").child("v1.1"))
+    assert {spec.rsplit("-", 2)[0] for spec in load_catalog(own).tags()} == {"sundial"}
+    again = pipeline.plan(ws)
+    assert "nothing to build" in again.text
+    assert "0 of 1" in pipeline.push(ws, dry_run=True).text
+    verified = pipeline.verify(ws)
+    assert (verified.exit_code, "is not published" in verified.text) == (0, False), verified.text
+
+    mirrors = {"own": f"{registry.url}/own/cache/v1.1", "upstream": upstream}
+    client = dataclasses.replace(client, mirrors=mirrors)
+    (h,) = load_catalog(own).entries
+    listed = client.run("buildcache", "list", "--allarch", "--very-long")
+    assert h in listed
+    assert "libsundial" in listed
+    client.run("install", "--use-buildcache", "only", "--no-check-signature", f"/{h}")
+    said = subprocess.run([program(client, "sundial"), "52", "172"], text=True, capture_output=True, check=True).stdout
+    assert said == "16.50 hours of daylight\n"
