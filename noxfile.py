@@ -88,12 +88,23 @@ def site(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation into var/docs (or another folder: nox -s docs -- FOLDER); a link that leads nowhere fails it."""
+    """Build the documentation into var/docs, or to go with a site: nox -s docs -- FOLDER. A link that leads nowhere fails it."""
     locked(session, "docs")
     folder = session.posargs[0] if session.posargs else str(Path("var", "docs"))
     # -E: a page that didn't change can link to one that is gone.
     doctrees = str(Path(session.create_tmp(), "doctrees"))
-    session.run("sphinx-build", "--quiet", "--fail-on-warning", "--keep-going", "-E", "-d", doctrees, "docs", folder)
+    session.run(
+        "sphinx-build",
+        "--quiet",
+        "--fail-on-warning",
+        "--keep-going",
+        "-E",
+        "-d",
+        doctrees,
+        "docs",
+        folder,
+        env={"DOCS_WITH_SITE": "yes"} if session.posargs else {},
+    )
     session.log(f"the documentation is in {Path(folder, 'index.html')}")
 
 

@@ -18,7 +18,7 @@ copyright = "the maintainers; licensed under Apache-2.0 OR MIT"  # noqa: A001 (S
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
 root_doc = "index"
-exclude_patterns = ["conf.py"]
+exclude_patterns = ["templates", "static"]
 # Headings give links their fragments by GitHub's rules; pictures in HTML are pictures.
 myst_heading_anchors = 4
 myst_enable_extensions = ["html_image"]
@@ -30,11 +30,17 @@ html_theme = "furo"
 html_title = "Spack build cache"
 html_static_path = ["static"]
 html_css_files = ["docs.css"]
+# Below a cache's site, the way back to it; alone, there is none.
+templates_path = ["templates"]
+html_context = {"with_site": bool(os.environ.get("DOCS_WITH_SITE"))}
+html_sidebars = {
+    "**": [f"sidebar/{name}.html" for name in ("scroll-start", "brand", "to-the-cache", "search", "navigation", "scroll-end")],
+}
+html_favicon = "static/mark.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
 html_last_updated_fmt = None
-# Below a cache's site, the way back to it; alone, there is none.
 html_theme_options = {
     "navigation_with_keys": True,
     "light_css_variables": {"color-brand-primary": "#0b6e63", "color-brand-content": "#0b6e63"},
@@ -43,7 +49,7 @@ html_theme_options = {
 pygments_style = "default"
 pygments_dark_style = "github-dark"
 
-_LINK = re.compile(r"\]\(((?:\.\./)+[^)#\s]*)(#[^)\s]*)?\)")
+_LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+[^)#\s]*)(#[^)\s]*)?\)")
 _LISTED = re.compile(r"^- \[[^\]]+\]\(([a-z/-]+)\.md\)", re.MULTILINE)
 
 
@@ -62,12 +68,12 @@ def outward(text: str, page: str) -> str:
     """Lead links to folders and pages of the repository that are not in docs/ to where it is; where that isn't known, nowhere."""
 
     def lead(found: re.Match[str]) -> str:
-        target = (HERE / page).parent.joinpath(found[1]).resolve()
+        target = (HERE / page).parent.joinpath(found[2]).resolve()
         if target.is_relative_to(HERE) or (target.is_file() and target.suffix != ".md"):
             return found[0]  # a page of ours, or a file that is put beside them
         repository, commit = os.environ.get("GITHUB_REPOSITORY"), os.environ.get("GITHUB_SHA", "HEAD")
         server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
-        return f"]({server}/{repository}/tree/{commit}/{target.relative_to(PROJECT)})" if repository else "]"
+        return f"[{found[1]}]({server}/{repository}/tree/{commit}/{target.relative_to(PROJECT)})" if repository else found[1]
 
     return _LINK.sub(lead, text)
 
@@ -81,5 +87,10 @@ def read(_: Any, name: str, source: list[str]) -> None:
 
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx's way in."""
+    from sphinx.search.en import SearchEnglish
+
+    # To the search `why` and `again` are words without a meaning; here they are tasks.
+    tasks = re.findall(r"^## inv (\S+)$", (HERE / "reference/tasks.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    SearchEnglish.stopwords -= set(tasks)
     app.connect("source-read", read)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -95,15 +95,15 @@ def wrong(way: str) -> str:
         case "cache.yaml:", path:
             names = tuple(name.removesuffix(":") for name in path)
             return "" if any(key[-len(names) :] == names for key in keys()) else f"no such key: {way}"
-        case "workflow", [file, *inputs]:
+        case "workflow", [name, *inputs]:
             taken = {workflow.file: {i.name for i in workflow.inputs} for workflow in workflow_help(PROJECT)}
-            return "" if file in taken and set(inputs) <= taken[file] else f"no such workflow or input: {way}"
+            return "" if name in taken and set(inputs) <= taken[name] else f"no such workflow or input: {way}"
         case "action", [name, *inputs]:
-            path = PROJECT / ".github/actions" / name / "action.yml"
-            given = yaml.safe_load(path.read_text(encoding="utf-8"))["inputs"] if path.is_file() else {}
+            file = PROJECT / ".github/actions" / name / "action.yml"
+            given = yaml.safe_load(file.read_text(encoding="utf-8"))["inputs"] if file.is_file() else {}
             return "" if given and set(inputs) <= set(given) else f"no such action or input: {way}"
-        case "site", [path_]:
-            return "" if path_ in files() else f"no such file of the site: {way}"
+        case "site", [name]:
+            return "" if name in files() else f"no such file of the site: {way}"
     return f"what kind of thing is {way}?"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,10 +22,10 @@ from tests.unit.test_rendering import Page
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "embed": "src", "object": "data", "video": "src", "audio": "src"}
 
 
-def build(source: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def build(source: Path, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """As `nox -s docs` does."""
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "-E", str(source), str(folder)]
-    return subprocess.run(command, text=True, capture_output=True, check=False, timeout=300)
+    return subprocess.run(command, text=True, capture_output=True, check=False, timeout=300, env={**os.environ, **env})
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,19 @@ def pages(docs: Path) -> dict[Path, Page]:
 def test_every_page_is_built(docs: Path) -> None:
     made = {path.relative_to(docs).with_suffix("") for path in docs.rglob("*.html")}
     assert made >= {path.relative_to(PROJECT / "docs").with_suffix("") for path in (PROJECT / "docs").rglob("*.md")}
+
+
+def test_beside_a_site_there_is_a_way_back(docs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "built"
+    done = build(PROJECT / "docs", folder, DOCS_WITH_SITE="yes", GITHUB_REPOSITORY="owner/repo", GITHUB_SHA="abc")
+    assert done.returncode == 0, done.stderr
+    for name, back in (("index.html", "./../index.html"), ("how-to/own-recipes.html", "../../index.html")):
+        assert back in Page((folder / name).read_text(encoding="utf-8")).links
+        assert back not in Page((docs / name).read_text(encoding="utf-8")).links
+    # Where the repository is known, what no page shows is linked there; else it is text.
+    outward = "https://github.com/owner/repo/tree/abc/examples/spack_repo/examples"
+    assert outward in Page((folder / "how-to/own-recipes.html").read_text(encoding="utf-8")).links
+    assert "[README]" not in (docs / "index.html").read_text(encoding="utf-8")
 
 
 def test_nothing_is_loaded_from_elsewhere(docs: Path) -> None:
@@ -88,7 +102,7 @@ def test_every_link_and_fragment_leads_somewhere(docs: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "page"),
     [
-        ("why", "use-the-cache"),
+        ("why", "look-into-a-cache"),
         ("retention", "prune-a-cache"),
         ("attestations", "trust"),
         ("docker-registry", "performance"),
@@ -140,7 +154,7 @@ def test_light_and_dark_as_the_system_says(docs: Path, chromium: Browser, scheme
 )
 def test_what_is_wrong_fails_the_build(docs: Path, tmp_path: Path, page: str, added: str, said: str) -> None:
     copy = tmp_path / "docs"
-    shutil.copytree(PROJECT / "docs", copy, ignore=shutil.ignore_patterns("reference", "explanation", "__pycache__"))
+    shutil.copytree(PROJECT / "docs", copy, ignore=shutil.ignore_patterns("explanation", "__pycache__"))
     text = (copy / page).read_text(encoding="utf-8") if (copy / page).exists() else ""
     (copy / page).write_text(f"{text}\n{added}\n", encoding="utf-8")
     done = build(copy, tmp_path / "built")
