@@ -93,18 +93,8 @@ def docs(session: nox.Session) -> None:
     folder = session.posargs[0] if session.posargs else str(Path("var", "docs"))
     # -E: a page that didn't change can link to one that is gone.
     doctrees = str(Path(session.create_tmp(), "doctrees"))
-    session.run(
-        "sphinx-build",
-        "--quiet",
-        "--fail-on-warning",
-        "--keep-going",
-        "-E",
-        "-d",
-        doctrees,
-        "docs",
-        folder,
-        env={"DOCS_WITH_SITE": "yes"} if session.posargs else {},
-    )
+    command = ["sphinx-build", "--quiet", "--fail-on-warning", "--keep-going", "-E", "-d", doctrees, "docs", folder]
+    session.run(*command, env={"DOCS_WITH_SITE": "yes"} if session.posargs else {})
     session.log(f"the documentation is in {Path(folder, 'index.html')}")
 
 
