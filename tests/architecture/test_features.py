@@ -18,6 +18,7 @@ from cachelib.steps.rendering import render
 from cachelib.tools.task_help import task_help
 from cachelib.tools.templates import JinjaTemplates
 from cachelib.tools.workflow_files import workflow_help
+from tests.support.hub import CALLER
 from tests.support.sample import SITE, sample_image
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -145,3 +146,11 @@ def test_every_test_is_there() -> None:
         if name not in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}:
             missing.append(named)
     assert missing == []
+
+
+def test_the_lines_of_the_guide_are_those_that_are_run() -> None:
+    """What a person copies out of the guide is what tests/e2e/test_workflows.py plays; which push starts it is GitHub's to decide."""
+    guide = (PROJECT / "docs/how-to/build-on-github.md").read_text(encoding="utf-8")
+    (block,) = [text for text in re.findall(r"^```yaml\n(.*?)^```", guide, re.M | re.S) if "uses:" in text]
+    said = block.replace("OWNER/spack-cache", "spack-cache/spack-cache").replace(", paths: [cache.yaml, spack_repo/**]", "")
+    assert yaml.safe_load(said) == yaml.safe_load(CALLER)
