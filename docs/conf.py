@@ -85,6 +85,12 @@ def read(_: Any, name: str, source: list[str]) -> None:
         source[0] += f"\n\n{menu(source[0])}\n"
 
 
+def reachable(_: Any, name: str, template: str, context: dict[str, Any], tree: Any) -> None:  # noqa: ARG001 (Sphinx gives them)
+    """Code that has to be scrolled can be so by keys, and the menu's captions say of which level they are."""
+    context["body"] = context.get("body", "").replace("<pre>", '<pre tabindex="0">')
+    context["furo_navigation_tree"] = context.get("furo_navigation_tree", "").replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx's way in."""
     from sphinx.search.en import SearchEnglish
@@ -93,4 +99,5 @@ def setup(app: Any) -> dict[str, bool]:
     tasks = re.findall(r"^## inv (\S+)$", (HERE / "reference/tasks.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     SearchEnglish.stopwords -= set(tasks)
     app.connect("source-read", read)
+    app.connect("html-page-context", reachable, priority=900)  # after the theme's own
     return {"parallel_read_safe": True, "parallel_write_safe": True}

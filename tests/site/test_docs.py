@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 from playwright.sync_api import Browser
 
-from tests.site.conftest import PROJECT
+from tests.site.conftest import PROJECT, need_tool
 from tests.support.browser import Complaints, browser, served
 from tests.unit.test_rendering import Page
 
@@ -140,6 +140,23 @@ def test_light_and_dark_as_the_system_says(docs: Path, chromium: Browser, scheme
             True,
             True,
         ]
+        context.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
+@pytest.mark.parametrize("name", ["tutorial/first-cache", "reference/features"])
+def test_a_page_is_for_everyone(docs: Path, chromium: Browser, name: str, scheme: str, width: int) -> None:
+    """As for pages of a cache; that the theme has two asides without names is let pass."""
+    rules = need_tool("axe-core/axe.min.js").read_text(encoding="utf-8")
+    with served(docs) as url:
+        context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto(f"{url}/{name}.html")
+        page.evaluate(rules)
+        told = page.evaluate("axe.run(document, {rules: {'landmark-unique': {enabled: false}}})")
+        assert [f"{one['id']}: {one['nodes'][0]['html']}" for one in told["violations"]] == []
+        assert len(told["passes"]) > 20
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
         context.close()
 
 
