@@ -13,7 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 
 LOCKS = Path(".ci/locks")
-GROUPS = {"tasks": [], "attestations": ["attestations"], "tests": ["tests"], "site": ["site"], "dev": ["lint"]}
+GROUPS = {"tasks": [], "attestations": ["attestations"], "tests": ["tests"], "docs": ["docs"], "site": ["site"], "dev": ["lint"]}
 
 
 def locked(session: nox.Session, name: str) -> None:
@@ -84,6 +84,18 @@ def site(session: nox.Session) -> None:
     locked(session, "site")
     session.run("npm", "ci", "--silent", "--prefix", ".ci/site")
     session.run("pytest", *(session.posargs or ["tests/site"]))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into var/docs, or to go with a site: nox -s docs -- FOLDER. A link that leads nowhere fails it."""
+    locked(session, "docs")
+    folder = session.posargs[0] if session.posargs else str(Path("var", "docs"))
+    # -E: a page that didn't change can link to one that is gone.
+    doctrees = str(Path(session.create_tmp(), "doctrees"))
+    command = ["sphinx-build", "--quiet", "--fail-on-warning", "--keep-going", "-E", "-d", doctrees, "docs", folder]
+    session.run(*command, env={"DOCS_WITH_SITE": "yes"} if session.posargs else {})
+    session.log(f"the documentation is in {Path(folder, 'index.html')}")
 
 
 @nox.session

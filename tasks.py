@@ -475,11 +475,18 @@ def prune(
     return pipeline.prune(pipeline.open_workspace(config), to, keep, dry_run=dry_run, yes=yes, grace=grace, jobs=jobs)
 
 
-@task(help={"config": CONFIG, "to": TO, "out": "folder of the site (default: var/site)"})
+@task(
+    help={
+        "config": CONFIG,
+        "to": TO,
+        "out": "folder of the site (default: var/site)",
+        "docs": "documentation that goes with it, below docs/: the folder that `nox -s docs -- FOLDER` made (default: none)",
+    }
+)
 @reporting
-def render(_: Context, config: str = "", to: str = "", out: str = "") -> Report:
+def render(_: Context, config: str = "", to: str = "", out: str = "", docs: str = "") -> Report:
     """Render the website and the API from the catalog."""
-    return pipeline.render(pipeline.open_workspace(config), to, out)
+    return pipeline.render(pipeline.open_workspace(config), to, out, docs)
 
 
 @task(

@@ -34,6 +34,9 @@ class Site:
             pattern=LINE,
         ),
     )
+    docs: bool = field(
+        default=True, metadata=doc("Whether the documentation goes with the site, below docs/, where the workflows deploy it.")
+    )
     keys: tuple[str, ...] = field(
         default=(),
         metadata=doc(

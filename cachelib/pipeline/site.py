@@ -20,6 +20,7 @@ from cachelib.steps import artifacts, remembering, rendering
 from cachelib.steps.pages.failing import readable
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
+from cachelib.tools.docs_folder import docs_files
 from cachelib.tools.site import write_site
 from cachelib.tools.templates import JinjaTemplates
 
@@ -27,11 +28,12 @@ from cachelib.tools.templates import JinjaTemplates
 _LOGS, _END = 200, 32 * 1024
 
 
-def render(ws: Workspace, to: str = "", out: str = "") -> Report:
-    """Render website and API from the catalogs."""
+def render(ws: Workspace, to: str = "", out: str = "", docs: str = "") -> Report:
+    """Render website and API from the catalogs; below docs/ the documentation that was built in the folder `docs`."""
+    pages = docs_files(Path(docs).resolve()) if docs and ws.settings.site.docs else None
     images = site_images(ws, to)
     folder = site_folder(ws, out)
-    written = write_site(folder, rendering.render(ws.settings.site, images, site_templates(ws.folder, ws.settings.site)))
+    written = write_site(folder, rendering.render(ws.settings.site, images, site_templates(ws.folder, ws.settings.site), pages))
     actions.set_outputs(ws.env, {"folder": str(folder)})
     rewritten = f"{written.new} new, {written.changed} changed, {written.gone} gone; the others are as they were"
     return Report(lines=(f"render: {written.files} files ({written.size / 1e6:.1f} MB) in {folder}", f"  {rewritten}"))

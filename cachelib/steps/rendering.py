@@ -9,7 +9,7 @@ from typing import Any
 from cachelib.model.config import Site
 from cachelib.model.database import index_files
 from cachelib.model.digest import Digest
-from cachelib.model.ports import File, Templates
+from cachelib.model.ports import File, Files, Templates
 from cachelib.model.site import Contents, SiteImage
 from cachelib.steps.api.dependents import package_dependents
 from cachelib.steps.api.files import api
@@ -41,8 +41,8 @@ SCRIPTS = (
 )
 
 
-def render(site: Site, images: Iterable[SiteImage], templates: Templates) -> Iterator[File]:
-    """Every file of the site. The same input gives the same bytes, whenever and wherever it is rendered."""
+def render(site: Site, images: Iterable[SiteImage], templates: Templates, docs: Files | None = None) -> Iterator[File]:
+    """Every file of the site, with the documentation where there is some. The same input gives the same bytes, wherever it is rendered."""
     contents = collect(images)
     spack_indexes: dict[str, Digest] = {}
     for image in contents.images:
@@ -51,7 +51,8 @@ def render(site: Site, images: Iterable[SiteImage], templates: Templates) -> Ite
     for made in api(site, contents, spack_indexes, users):
         yield made.file
     yield from search_files(contents)
-    yield from _pages(site, contents, users, templates)
+    yield from _pages(site, contents, users, templates, documented=docs is not None)
+    yield from docs or ()
 
 
 def _spack_index(image: SiteImage) -> Generator[File, None, Digest]:
@@ -62,8 +63,9 @@ def _spack_index(image: SiteImage) -> Generator[File, None, Digest]:
     return Digest.of(data)
 
 
-def _pages(site: Site, contents: Contents, users: Mapping[str, Sequence[str]], templates: Templates) -> Iterator[File]:
+def _pages(site: Site, contents: Contents, users: Mapping[str, Sequence[str]], templates: Templates, *, documented: bool) -> Iterator[File]:
     common: dict[str, Any] = {"site": site, "packages": contents.packages, "builds": contents.builds, "size": contents.size}
+    common["documented"] = documented
     paths: list[str] = []
 
     def page(name: str, template: str, **values: object) -> File:

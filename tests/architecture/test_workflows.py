@@ -19,6 +19,8 @@ ACTIONS = sorted((PROJECT / ".github/actions").glob("*/action.yml"))
 RUN = re.compile(
     r'"\$RUNNER_TEMP/nox/bin/nox" -f "\$RUNNER_TEMP/cache/noxfile\.py" -s inv -- (?P<task>[a-z-]+)(?P<rest>( --[a-z-]+| "\$[A-Z_]+"| [0-9]+)*)'
 )
+#: What builds the documentation takes no task, and nothing of the job's token.
+DOCS = '"$RUNNER_TEMP/nox/bin/nox" -f "$RUNNER_TEMP/cache/noxfile.py" -s docs -- "$DOCS"'
 #: What each thing that a step does takes of the job's token.
 USES = {
     "actions/checkout": {"contents": "read"}, "actions/attest": {"id-token": "write", "attestations": "write", "artifact-metadata": "write"},
@@ -94,6 +96,8 @@ def test_a_step_is_one_nox_line(where: str, step: dict[str, Any]) -> None:
         return
     assert "${{" not in step["run"], where
     if where == "tools" or step["run"] == ".ci/run":
+        return
+    if step["run"].strip() == DOCS:
         return
     match = RUN.fullmatch(step["run"].strip())
     assert match, f"{where}: {step['run']}"

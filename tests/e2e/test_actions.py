@@ -147,6 +147,7 @@ def test_workflows_build_publish_and_show(project: Path, server: Server, workspa
     (deployed,) = run.deployments
     assert (deployed.url, run.jobs["site"].url) == ("https://acme.github.io/hub/",) * 2
     assert "moonphase" in (deployed.folder / "index.html").read_text(encoding="utf-8")
+    assert (deployed.folder / "docs/how-to/use-the-actions.html").is_file()
 
 
 @pytest.mark.parametrize(("action", "name"), INPUTS, ids=[f"{action}-{name}" for action, name in INPUTS])

@@ -84,20 +84,26 @@ def test_split_serving(
     pipeline.index(workspace, published.removesuffix("/v1.1"), full=True)
 
 
+def spec_file(site: Path, package: str) -> tuple[str, Path]:
+    """The hash of a package's only build and its spec file, found by links from the site's service document on."""
+    api = site / "api/v1"
+    (build,) = json.loads((api / f"packages/{package}.json").read_text())["builds"]
+    template = json.loads((api / "index.json").read_text())["templates"]["spec-shard"]
+    spec = json.loads((api / expand(template, hash=build["hash"])).read_text())["specs"][build["hash"]]
+    return str(build["hash"]), api / spec["builds"][0]["specFile"]["path"]
+
+
 def test_from_a_spec_file_of_the_site(
     client: Client, published: str, mirror: Path, workspace: pipeline.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A build is found by links from the service document on; Spack takes its spec file in place of a spec, and installs that very build."""
+    """Spack takes a spec file of the site in place of a spec, and installs that very build."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(client.certificates.authority))
     pipeline.render(workspace, published.removesuffix("/v1.1"), out=str(tmp_path / "site"))
-    api = tmp_path / "site/api/v1"
-    (build,) = json.loads((api / "packages/py-almanac.json").read_text())["builds"]
-    template = json.loads((api / "index.json").read_text())["templates"]["spec-shard"]
-    spec = json.loads((api / expand(template, hash=build["hash"])).read_text())["specs"][build["hash"]]
+    found, file = spec_file(tmp_path / "site", "py-almanac")
     client = dataclasses.replace(client, mirrors={"cache": published})
-    client.run("install", "--use-buildcache", "only", "--no-check-signature", str(api / spec["builds"][0]["specFile"]["path"]))
-    assert build["hash"] == hashes(mirror)["py-almanac"]
-    assert build["hash"] in client.run("find", "--format", "{hash}")
+    client.run("install", "--use-buildcache", "only", "--no-check-signature", str(file))
+    assert found == hashes(mirror)["py-almanac"]
+    assert found in client.run("find", "--format", "{hash}")
 
 
 def test_spacks_own_index_of_what_was_pushed(client: Client, published: str) -> None:

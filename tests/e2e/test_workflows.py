@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 from cachelib import pipeline
+from tests.e2e.conftest import Client
+from tests.e2e.test_stock_spack import program, spec_file
 from tests.support.actions.records import RunResult
 from tests.support.actions.settings import StepInfo
 from tests.support.docker_registry import Server
@@ -22,7 +27,8 @@ def conclusions(run: RunResult, without: list[str]) -> dict[str, str]:
     return {name: job.conclusion for name, job in run.jobs.items() if name not in without}
 
 
-def test_the_template_from_nothing_to_a_cache_and_a_site(template: Place) -> None:
+@pytest.mark.parametrize("client_root", ["v1.1.0"], indirect=True)
+def test_the_template_from_nothing_to_a_cache_and_a_site(template: Place, client: Client) -> None:
     run = template.harness.run(BUILD_CACHE, event="workflow_dispatch")
     assert len(workers(run)) == 3, log(run)
     # The broken package makes its worker red, and nothing else.
@@ -38,11 +44,19 @@ def test_the_template_from_nothing_to_a_cache_and_a_site(template: Place) -> Non
     found = {repository.manifest(tag) for tag in repository.tags() if tag.endswith(".spack") and tag != "index.spack"}
     assert {digest for _, digest in attestation.subjects} == {str(raw.digest) for raw in found if raw is not None}
     (site,) = run.deployments
-    assert "moonphase" in (site.folder / "index.html").read_text(encoding="utf-8")
+    front = (site.folder / "index.html").read_text(encoding="utf-8")
+    assert "moonphase" in front
+    # The documentation goes with it, and they lead to each other.
+    assert '<a href="docs/index.html">' in front
+    assert '<a href="./../index.html">' in (site.folder / "docs/index.html").read_text(encoding="utf-8")
     weather = (site.folder / "weather/index.html").read_text(encoding="utf-8")
     assert "<code>broken-clock</code>" in weather
     assert "failed since" in weather
     assert "4 ready" in weather
+    # What it is all for: a user's Spack installs from it, with what the site has of the build, and compiles nothing.
+    user = dataclasses.replace(client, mirrors={"cache": template.image})
+    user.run("install", "--use-buildcache", "only", "--no-check-signature", str(spec_file(site.folder, "sundial")[1]))
+    assert subprocess.run([program(user, "sundial"), "52", "172"], text=True, capture_output=True, check=True).stdout.startswith("16.50")
     (annotation,) = run.jobs["publish"].annotations
     assert (annotation.level, "broken-clock" in annotation.title, "no_such_variable" in annotation.text) == ("error", True, True)
     assert "https://github.com/spack/spack-packages/issues/new?title=" in run.jobs["publish"].summary
