@@ -447,6 +447,42 @@ def stats(_: Context, config: str = "", to: str = "") -> Report:
 
 
 @task(
+    iterable=["spec", "tag"],
+    help={
+        "name": "a container of cache.yaml (default: all of them)",
+        "spec": "in their place, what is to be in it: a name, @version, /hash, +variant, target=; may be repeated",
+        "env": "in their place, a spack.lock or a spack.yaml, or a folder with one",
+        "base": "what lies below: ubuntu:24.04, oci://HOST/NAME:TAG, oci-layout:DIR:TAG or none (default: what the packages were built on)",
+        "tag": "a name of the container; may be repeated (default: PACKAGE-VERSION, or the environment's folder)",
+        "put_to": "another repository to put it into, oci://HOST/NAME or oci-layout:DIR (default: beside its packages)",
+        "config": CONFIG,
+        "to": TO,
+        "dry_run": "print what it would be made of, send nothing",
+        "jobs": JOBS,
+        "json": JSON,
+    },
+)
+@reporting
+def container(
+    _: Context,
+    spec: list[str],
+    tag: list[str],
+    name: str = "",
+    env: str = "",
+    base: str = "",
+    put_to: str = "",
+    config: str = "",
+    to: str = "",
+    dry_run: bool = False,
+    jobs: int = 16,
+    json: str = "",
+) -> Report:
+    """Make a container that runs, out of what is published: no Docker, no Spack, for every architecture that has the packages."""
+    ws = pipeline.open_workspace(config)
+    return pipeline.container(ws, name, spec, env, base, tag, to, put_to, dry_run=dry_run, jobs=jobs)
+
+
+@task(
     iterable=["keep"],
     help={
         "keep": "a spack.lock, or a file of DAG hashes, whose specs are kept too; may be repeated",

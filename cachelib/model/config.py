@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cachelib.model.container import Container
 from cachelib.model.setting import LINE, NAME, doc
 from cachelib.model.stack import Stack
 
@@ -74,6 +75,10 @@ class Settings:
         metadata=doc(
             "Requests a second to the registry; 0 is what is known of it: 32.5 for ghcr.io, no limit elsewhere.", minimum=0, maximum=10000
         ),
+    )
+    containers: Mapping[str, Container] = field(
+        default_factory=dict,
+        metadata=doc("Containers that `inv container`, and each run that publishes, makes of builds of this cache, by name.", key=NAME),
     )
     site: Site = field(default_factory=Site, metadata=doc("The website."))
 

@@ -37,10 +37,11 @@ class Repository(Protocol):
     def stream_blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """A blob in pieces; the last piece is only given after digest and size were found right."""
 
-    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False) -> int:
+    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False, origin: str = "") -> int:
         """Store a blob unless it is there (with `replace`, even then); return the bytes that were sent.
 
-        `open_blob` may be called again on a retry.
+        `open_blob` may be called again on a retry. `origin` is the name of a repository that holds it: one of the same registry need
+        not be sent.
         """
 
     def put_manifest(self, manifest: RawManifest, tag: str | None) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cachelib.pipeline.asking import why
     from cachelib.pipeline.building import build
     from cachelib.pipeline.comparing import diff, stats
+    from cachelib.pipeline.containers import container
     from cachelib.pipeline.doctoring import doctor
     from cachelib.pipeline.forecasting import weather
     from cachelib.pipeline.gathering import gather
@@ -41,6 +42,7 @@ __all__ = [
     "build",
     "cache",
     "config",
+    "container",
     "demo",
     "diff",
     "docs",
@@ -73,7 +75,8 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES = {
-    "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road", "diff": "comparing",
+    "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "container": "containers",
+    "demo": "road", "diff": "comparing",
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
     "log": "logs", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
     "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "serving",

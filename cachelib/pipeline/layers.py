@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -67,15 +66,7 @@ def bring(ws: Workspace, plan: PushPlan, upstreams: Iterable[Upstream], target: 
     where = holders(upstreams)
     sources = {url: open_registry(ws, url) for url in set(where.values()) if url.startswith("oci")}
 
-    def mount(url: str, digest: Digest) -> bool:
-        """Have the registry take a layer over by itself, where both are in the same one."""
-        source = parse_location(url, folder=Path("/"))
-        if isinstance(target, RegistryRepository) and isinstance(source, RegistryLocation) and target.host == source.host:
-            with contextlib.suppress(RegistryError):  # it may not want to, or not know how: then the layer is copied
-                return target.mount_blob(digest, source.repository)
-        return False
-
-    return layering.bring_layers(plan, sources, where, target, mount, jobs=jobs, progress=ws.progress)
+    return layering.bring_layers(plan, sources, where, target, jobs=jobs, progress=ws.progress)
 
 
 def _read(ws: Workspace, stack: Stack, url: str) -> Upstream:

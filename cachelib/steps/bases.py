@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
-from typing import IO, Any
+from collections.abc import Iterable
+from typing import Any
 
 from cachelib.model.errors import FormatError
 from cachelib.model.image import BaseImage
@@ -14,16 +14,12 @@ from cachelib.model.ports import Repository
 
 def copy_base(source: Repository, target: Repository, base: BaseImage) -> int:
     """Copy the layers of a base image that the target lacks; return the bytes that were sent."""
-    return copy_layers(source, target, base.layers)
+    return sum(copy_blob(source, target, layer) for layer in base.layers)
 
 
-def copy_layers(source: Repository, target: Repository, layers: Iterable[Descriptor]) -> int:
-    """Copy layers that the target lacks; return the bytes that were sent."""
-
-    def opener(layer: Descriptor) -> Callable[[], IO[bytes]]:
-        return lambda: io.BufferedReader(_Stream(source.stream_blob(layer)))
-
-    return sum(target.put_blob(layer, opener(layer)) for layer in layers)
+def copy_blob(source: Repository, target: Repository, blob: Descriptor) -> int:
+    """Copy a blob that the target lacks, as a stream; return the bytes that were sent, which are none where a registry mounts it."""
+    return target.put_blob(blob, lambda: io.BufferedReader(_Stream(source.stream_blob(blob))), origin=source.name)
 
 
 class _Stream(io.RawIOBase):

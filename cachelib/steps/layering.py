@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Protocol
 
 from cachelib.model.catalog import CatalogEntry, CatalogRoot
 from cachelib.model.database import DATABASE_LIMIT
-from cachelib.model.digest import Digest
 from cachelib.model.entry import BlobRecord
 from cachelib.model.errors import CacheError, CatalogError, FormatError, RegistryError
 from cachelib.model.image import Layer
@@ -133,15 +132,11 @@ def bring_layers(
     sources: Mapping[str, Repository],
     where: Mapping[str, str],
     target: Repository,
-    mount: Callable[[str, Digest], bool],
     *,
     jobs: int,
     progress: Progress,
 ) -> dict[str, Layer]:
-    """Copy the layers that images need of upstreams in registries (`sources`); what can't be had is said, and left out.
-
-    What `mount` says it has taken over from an upstream, by its address, need not be copied.
-    """
+    """Copy the layers that images need of upstreams in registries (`sources`); what can't be had is said, and left out."""
     sent = {item.entry.hash for item in plan.to_send()}
     wanted = {
         need.hash: need
@@ -153,8 +148,7 @@ def bring_layers(
     def bring(h: str) -> Layer:
         source = sources[where[h]]
         layer, _ = published_layer(wanted[h].tag, None, source)
-        if not mount(where[h], layer.digest):
-            bases.copy_layers(source, target, [layer.descriptor()])
+        bases.copy_blob(source, target, layer.descriptor())
         return layer
 
     found = {}

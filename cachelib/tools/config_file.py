@@ -14,6 +14,7 @@ from jsonschema.exceptions import ValidationError
 
 from cachelib.model.config import Settings
 from cachelib.model.config_schema import from_data, json_schema
+from cachelib.model.container import problems
 from cachelib.model.errors import ConfigError, UsageError
 from cachelib.model.oci import parse_image, parse_location
 from cachelib.model.stack import Stack
@@ -144,6 +145,9 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
             parse_location(settings.registry, folder=folder)
     except UsageError as error:
         yield ("registry",), f"{error.message}; {error.hint}"
+    for name, container in settings.containers.items():
+        for key, message in problems(name, container, folder):
+            yield ("containers", name, key), message
     images: dict[str, tuple[str, Stack]] = {}
     for name, stack in settings.stacks.items():
         if not stack.specs and not stack.environment:

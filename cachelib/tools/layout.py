@@ -53,7 +53,7 @@ class LayoutRepository:
         """A blob in pieces; raises RegistryError at its end if it isn't what its digest says."""
         return self._blobs.read(descriptor)
 
-    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False) -> int:
+    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False, origin: str = "") -> int:  # noqa: ARG002
         """Store a blob unless it is there, hashing while copying; return the bytes that were written."""
         return self._blobs.write(descriptor, open_blob, replace=replace)
 

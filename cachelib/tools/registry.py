@@ -59,7 +59,7 @@ class RegistryRepository:
         self._location = location
         self._say = say
         self._told = 0.0
-        self._mounts, self._attempts = True, attempts
+        self._mounts, self._origins, self._attempts = True, True, attempts
         self._base = f"{'http' if location.plain_http else 'https'}://{location.host}/v2/{location.repository}"
         self._client = OrasClient(location, credentials, connections, pacer or Pacer())
 
@@ -148,7 +148,7 @@ class RegistryRepository:
         if held:
             yield held
 
-    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False) -> int:
+    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False, origin: str = "") -> int:
         """Send a blob unless it is there: POST, then one PUT (chunks are slow, and ghcr.io takes none over 4 MiB)."""
         body = FileBody(open_blob, descriptor.size)
 
@@ -156,7 +156,7 @@ class RegistryRepository:
             # Each try asks again: the last one may have arrived although its answer didn't.
             if not replace and (descriptor.size >= LARGE or not self._mounts) and self._has(descriptor):
                 return 0
-            url = self._open_upload(descriptor, replace=replace)
+            url = self._open_upload(descriptor, origin, replace=replace)
             if url is None:
                 return 0
             self._client.send("PUT", url, headers={"Content-Type": "application/octet-stream"}, body=body, expect=(201,))
@@ -172,19 +172,25 @@ class RegistryRepository:
                 raise
             return False  # an answer without a body: whether it is a refusal or a limit, the POST will tell
 
-    def _open_upload(self, descriptor: Descriptor, *, replace: bool) -> str | None:
+    def _open_upload(self, descriptor: Descriptor, origin: str, *, replace: bool) -> str | None:
         """Where to send a blob, or nothing where it is there: one request asks for it and opens the upload for it.
 
         distribution-spec, Mounting a blob from another repository. From this one it is mounted where it was all along;
         a registry that doesn't know what is meant opens an upload.
         """
         mount = self._mounts and not replace
-        query = "?" + urlencode({"mount": str(descriptor.digest), "from": self._location.repository}) if mount else ""
+        host, _, other = origin.partition("/")
+        own = self._location.repository
+        source = other if self._origins and host == self._location.host else own
+        query = "?" + urlencode({"mount": str(descriptor.digest), "from": source}) if mount else ""
         try:
             opened = self._client.send(
                 "POST", f"{self._base}/blobs/uploads/{query}", headers={"Content-Length": "0"}, expect=(201, 202) if mount else (202,)
             )
         except RegistryError as error:
+            if mount and source != own and error.status in (401, 403):
+                self._origins = False  # the token is for this repository alone: what is in others is sent
+                raise RegistryError(error.message, hint=error.hint, status=error.status, temporary=True) from None
             if not mount or error.temporary or error.status not in (400, 404, 405):
                 raise
             self._mounts = False  # it knows no mounts: from now on each blob is asked for first
@@ -199,12 +205,6 @@ class RegistryRepository:
         except ValueError:
             raise RegistryError(f"{self.name}: the registry told a Location that is no address") from None
         return url + ("&" if urlsplit(url).query else "?") + urlencode({"digest": str(descriptor.digest)})
-
-    def mount_blob(self, digest: Digest, repository: str) -> bool:
-        """Have the registry take a blob over from another repository of its own (distribution-spec, Mounting a blob); whether it did."""
-        query = urlencode({"mount": str(digest), "from": repository})
-        url, length = f"{self._base}/blobs/uploads/?{query}", {"Content-Length": "0"}
-        return bool(self._retry(lambda: self._client.send("POST", url, headers=length, expect=(201, 202))).status_code == 201)
 
     def put_manifest(self, manifest: RawManifest, tag: str | None) -> None:
         """Store a manifest, by its tag or by its digest alone."""

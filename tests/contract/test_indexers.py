@@ -87,9 +87,9 @@ class Watched:
         self._before("stream_blob", str(descriptor.digest))
         return self._inner.stream_blob(descriptor)
 
-    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False) -> int:
+    def put_blob(self, descriptor: Descriptor, open_blob: Callable[[], IO[bytes]], *, replace: bool = False, origin: str = "") -> int:
         self._before("put_blob", str(descriptor.digest))
-        return self._inner.put_blob(descriptor, open_blob, replace=replace)
+        return self._inner.put_blob(descriptor, open_blob, replace=replace, origin=origin)
 
     def put_manifest(self, manifest: RawManifest, tag: str | None) -> None:
         self._before("put_manifest", tag or "")
