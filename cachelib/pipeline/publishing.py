@@ -10,8 +10,9 @@ from cachelib.model.image import BaseImage
 from cachelib.model.oci import Location, parse_image
 from cachelib.model.ports import Repository
 from cachelib.model.stack import Stack
+from cachelib.pipeline.signing import public_keys, sign_new
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
-from cachelib.steps import bases, indexing, pushing, registry_reports, remembering, reports, staleness
+from cachelib.steps import bases, indexing, pushing, registry_reports, remembering, reports, signing, signing_reports, staleness
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
 
@@ -21,6 +22,7 @@ def push(
     to: str = "",
     *,
     force: bool = False,
+    resigned: bool = False,
     dry_run: bool = False,
     jobs: int = JOBS,
     images: Collection[str] = (),
@@ -32,12 +34,8 @@ def push(
     found = [(image, stack) for image, (_, stack) in ws.images().items() if image in wanted and ws.mirror(image).names()]
     if not found:
         raise MirrorError(f"there is nothing to push: {ws.var / 'mirror'} holds no entries", hint="run `inv build` first")
-    done = reports.join(
-        [
-            reports.attempt(partial(_push, ws, image, stack, ws.location(to).child(image), anew, force=force, dry_run=dry_run, jobs=jobs))
-            for image, stack in found
-        ]
-    )
+    step = partial(_push, ws, anew=anew, force=force, resigned=resigned, dry_run=dry_run, jobs=jobs)
+    done = reports.join([reports.attempt(partial(step, image, stack, ws.location(to).child(image))) for image, stack in found])
     if not dry_run:
         items = [item for data in done.data if data["step"] == "push" for item in data["items"]]
         actions.set_outputs(ws.env, {"pushed": str(sum(item["outcome"] == "pushed" for item in items))})
@@ -53,16 +51,27 @@ def index(ws: Workspace, to: str = "", *, full: bool = False, jobs: int = JOBS) 
 def _index(ws: Workspace, location: Location, full: bool, jobs: int) -> Report:
     repository = ws.repository(location)
     indexed = indexing.index(repository, labels=ws.oci_labels(), jobs=jobs, progress=ws.progress, full=full)
-    return registry_reports.index_report(indexed, repository.name)
+    told = registry_reports.index_report(indexed, repository.name)
+    # The keys that are told of are those of the checkout; one that has none leaves those alone that another one told of.
+    keys = public_keys(ws)
+    if keys and remembering.remember_keys(repository, keys):
+        return reports.join([told, Report(lines=(f"keys: {len(keys)} public keys published in {repository.name}",))])
+    return told
 
 
-def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set[str], *, force: bool, dry_run: bool, jobs: int) -> Report:
+def _push(
+    ws: Workspace, image: str, stack: Stack, location: Location, *, anew: Set[str], force: bool, resigned: bool, dry_run: bool, jobs: int
+) -> Report:
     mirror, repository = ws.mirror(image), ws.repository(location)
     damaged: list[MirrorError] = []
+    if resigned:
+        anew = anew | signing.resigned(mirror, repository, jobs=jobs, progress=ws.progress)
     plan = pushing.plan_push(mirror, repository.tags(), force=force, anew=anew, on_damage=damaged.append)
     told = [reports.error_report(error) for error in damaged]
     if dry_run:
         return reports.join([*told, registry_reports.push_plan_report(plan, repository.name)])
+    if (signed := sign_new(ws, mirror, [item.entry for item in plan.to_send()])) is not None:
+        told.append(signing_reports.signed_report(signed, str(mirror.root)))
     stale = frozenset(item.entry.tag for item in plan.to_send() if force or item.entry.tag in plan.tags)
     if stale:
         staleness.mark_stale(repository, stale, jobs=jobs)
