@@ -92,8 +92,6 @@ class Pulled:
     received: int
     #: Whether it is byte for byte what was pushed, or was made anew because another program had pushed the image.
     original: bool
-    #: What its signature comes to, where the cache has keys.
-    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

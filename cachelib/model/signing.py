@@ -112,10 +112,8 @@ def key_files(keys: Iterable[PublicKey]) -> Iterator[tuple[PurePosixPath, bytes]
     for one in named:
         yield from _named(KEY_TYPE, one.data, f"{one.key.fingerprint}{KEY_SUFFIX}")
     # Spack, binary_distribution.py, generate_key_index.
-    index: dict[str, dict[str, dict[str, str]]] = {
-        "keys": {fingerprint: {} for fingerprint in sorted(one.key.fingerprint for one in named)}
-    }
-    yield from _named(KEY_INDEX_TYPE, json.dumps(index).encode(), "keys.manifest.json")
+    fingerprints: dict[str, dict[str, str]] = {fingerprint: {} for fingerprint in sorted(one.key.fingerprint for one in named)}
+    yield from _named(KEY_INDEX_TYPE, json.dumps({"keys": fingerprints}).encode(), "keys.manifest.json")
     yield PurePosixPath("v3/layout.json"), json.dumps({"signing": "gpg"}).encode()
 
 

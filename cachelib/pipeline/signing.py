@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cachelib.model.check import Check
 from cachelib.model.entry import EntryName
 from cachelib.model.errors import CacheError, SigningError
 from cachelib.model.ports import Repository
 from cachelib.model.signing import KEY_LIMIT, Key, PublicKey
 from cachelib.pipeline.workspace import Workspace, now
-from cachelib.steps import remembering, signing
+from cachelib.steps import remembering, signing, signing_checks
 from cachelib.steps.signing import SECRET, Policy, Signed
 from cachelib.tools.files import read_limited
 from cachelib.tools.gpg import Gpg
 from cachelib.tools.mirror import DiskMirror
+
+#: A key that expires so soon is told of by `inv doctor`.
+_SOON = timedelta(days=30)
 
 
 def keys_folder(ws: Workspace) -> Path:
@@ -57,9 +62,7 @@ def policy_of(ws: Workspace, repository: Repository | None = None, *, required: 
     if not keys and repository is not None:
         keys = remembering.known_keys(repository)
         if keys:
-            ws.progress.say(
-                f"no keys in {keys_folder(ws)}: they come from {repository.name} itself, and whoever may push there may set them"
-            )
+            ws.progress.say(f"no keys in {keys_folder(ws)}: those of {repository.name} are taken, which whoever may push there may set")
     if not keys:
         if required:
             raise SigningError("there are no keys to check signatures with", hint=f"put the cache's public keys into {keys_folder(ws)}")
@@ -95,6 +98,20 @@ def open_signing(ws: Workspace) -> Iterator[Signing | None]:
         for one in keys:
             gpg.import_keys(one.data)
         yield Signing(gpg=gpg, key=key, keys=keys)
+
+
+def check_signing(ws: Workspace) -> Iterator[Check]:
+    """What `inv doctor` tells of the keys."""
+    public: Sequence[PublicKey] | SigningError
+    secret: Key | None = None
+    try:
+        public = public_keys(ws)
+        with open_signing(ws) as found:
+            secret = found.key if found is not None else None
+    except SigningError as error:
+        public = error
+    soon = (datetime.now(UTC) + _SOON).strftime("%Y-%m-%dT%H:%M:%SZ")
+    yield from signing_checks.signing_checks(public, secret, now(), soon)
 
 
 def sign_new(ws: Workspace, mirror: DiskMirror, names: Sequence[EntryName]) -> Signed | None:

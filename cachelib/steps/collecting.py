@@ -52,7 +52,8 @@ def image_digest(image: SiteImage) -> str:
     lines = [f"{h} {entry.manifest.digest}" for h, entry in sorted(image.catalog.entries.items())]
     failures = [compact_json(image.failures[h].json()).decode() for h in sorted(image.failures)]
     wanted = [compact_json(one.json()).decode() for one in image.wanted]
-    return str(Digest.of("\n".join([image.mirror_url, image.reference, *lines, *failures, *wanted]).encode("utf-8", "replace")))
+    keys = [f"{one.key.fingerprint} {one.digest}" for one in image.keys]
+    return str(Digest.of("\n".join([image.mirror_url, image.reference, *lines, *failures, *wanted, *keys]).encode("utf-8", "replace")))
 
 
 def _graphs(image: SiteImage) -> list[Held]:

@@ -126,8 +126,7 @@ def _pull_one(repository: Repository, mirror: Mirror, policy: Policy | None, ite
     mirror.put_blob(entry.spec_blob, [entry.spec_file])
     path = entry_path(image.spec)
     mirror.put_entry(path, entry.raw)
-    signature = policy.found[item.entry.hash].words if policy is not None else ""
-    return Pulled(path=str(path), received=received, original=kept is not None, signature=signature)
+    return Pulled(path=str(path), received=received, original=kept is not None)
 
 
 def total(items: Iterable[PullItem]) -> int:

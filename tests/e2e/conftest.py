@@ -95,6 +95,7 @@ class Client:
     certificates: Certificates
     mirrors: Mapping[str, str] = field(default_factory=dict)
     cache: Path
+    signed: bool = False
 
     def env(self) -> dict[str, str]:
         """The environment in which Spack is this user's, with the user's configuration written."""
@@ -108,7 +109,7 @@ class Client:
             },
             "repos": {"builtin": str(self.packages / "repos/spack_repo/builtin"), "examples": str(EXAMPLES / "spack_repo/examples")},
             "bootstrap": {"enable": False},
-            "mirrors": {name: {"url": url, "signed": False} for name, url in self.mirrors.items()},
+            "mirrors": {name: {"url": url, "signed": self.signed} for name, url in self.mirrors.items()},
             "packages": {"python": {"externals": [{"spec": "python@3.11.2", "prefix": "/usr"}], "buildable": False}},
         }  # fmt: skip
         for name, section in settings.items():
@@ -117,7 +118,7 @@ class Client:
         env |= {
             "SPACK_USER_CONFIG_PATH": str(config), "SPACK_SYSTEM_CONFIG_PATH": str(config / "none"), "HOME": str(self.home),
             "SPACK_USER_CACHE_PATH": str(self.home / "cache"), "SPACK_PYTHON": sys.executable,
-            "SSL_CERT_FILE": str(self.certificates.authority),
+            "SSL_CERT_FILE": str(self.certificates.authority), "SPACK_GNUPGHOME": str(self.home / "gpg"),
         }  # fmt: skip
         return env
 
