@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cachelib.pipeline.forecasting import weather
     from cachelib.pipeline.gathering import gather
     from cachelib.pipeline.installing import install
-    from cachelib.pipeline.keys import keys
+    from cachelib.pipeline.key_keeping import keys
     from cachelib.pipeline.planning import plan, plan_runners
     from cachelib.pipeline.pruning import prune
     from cachelib.pipeline.publishing import index, push
@@ -76,7 +76,7 @@ __all__ = [
 _MODULES = {
     "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "demo": "road", "diff": "comparing",
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
-    "keys": "keys",
+    "keys": "key_keeping",
     "log": "reproducing", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
     "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "serving",
     "setup": "setting_up", "stats": "comparing", "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",

@@ -53,7 +53,8 @@ def sign_entries(
 ) -> Signed:
     """Sign entries in place, one file after the other, each in one step: a kill leaves entries that are signed or not.
 
-    An entry that is signed is left alone; with `verifier`, only where the signature is a good one of this very key.
+    An entry that is signed is left alone; with `verifier`, only where the signature is a good one of this very key. What
+    bears a wrong or a foreign signature then fails: nobody knows whose it is.
     """
     signed, kept, failed = list[str](), list[str](), dict[str, str]()
     own = Signature(standing=Standing.GOOD, fingerprint=key.fingerprint)
@@ -61,7 +62,10 @@ def sign_entries(
     for name in names:
         try:
             raw = mirror.entry(name).raw
-            if is_signed(raw) and (verifier is None or check(raw, verifier) == own):
+            found = check(raw, verifier) if verifier is not None else own if is_signed(raw) else None
+            if found is not None and found.standing in (Standing.BAD, Standing.FOREIGN):
+                raise SigningError(f"not signed anew, for {found.words}")
+            if found == own:
                 kept.append(name.label)
                 progress.advance(f"kept {name.label}")
                 continue

@@ -108,7 +108,8 @@ class Client:
                 "source_cache": str(self.home / "sources"), "misc_cache": str(self.cache), "test_stage": str(self.home / "test"),
             },
             "repos": {"builtin": str(self.packages / "repos/spack_repo/builtin"), "examples": str(EXAMPLES / "spack_repo/examples")},
-            "bootstrap": {"enable": False},
+            # Spack doesn't even look for gpg where it may not bootstrap one; it is there, so none is fetched.
+            "bootstrap": {"enable": self.signed, "root": str(self.home / "bootstrap")},
             "mirrors": {name: {"url": url, "signed": self.signed} for name, url in self.mirrors.items()},
             "packages": {"python": {"externals": [{"spec": "python@3.11.2", "prefix": "/usr"}], "buildable": False}},
         }  # fmt: skip
