@@ -307,6 +307,7 @@ def answer(_: Context, config: str = "", digest: str = "") -> Report:
         "config": CONFIG,
         "to": TO,
         "force": "send again what is published already",
+        "resigned": "send again what `inv keys sign` signed anew, too",
         "dry_run": "print what would be sent, send nothing",
         "with_upstream": "send what is in the mirror and upstreams have too",
         "jobs": JOBS,
@@ -319,13 +320,15 @@ def push(
     config: str = "",
     to: str = "",
     force: bool = False,
+    resigned: bool = False,
     dry_run: bool = False,
     with_upstream: bool = False,
     jobs: int = 16,
     json: str = "",
 ) -> Report:
     """Push the local mirror into the registry, as images that stock Spack installs and podman runs."""
-    return pipeline.push(pipeline.open_workspace(config), to, force=force, dry_run=dry_run, with_upstream=with_upstream, jobs=jobs)
+    ws = pipeline.open_workspace(config)
+    return pipeline.push(ws, to, force=force, resigned=resigned, dry_run=dry_run, with_upstream=with_upstream, jobs=jobs)
 
 
 @task(help={"config": CONFIG, "to": TO, "full": "read every tag again", "jobs": JOBS, "json": JSON})
@@ -345,6 +348,7 @@ def index(_: Context, config: str = "", to: str = "", full: bool = False, jobs: 
         "image": "pull this image alone",
         "closure": "with what the specs need at run time (--no-closure: without)",
         "dry_run": "print what would be fetched, fetch nothing",
+        "signed": "refuse what is not signed by a key of the cache",
         "jobs": JOBS,
         "json": JSON,
     },
@@ -359,11 +363,41 @@ def pull(
     image: str = "",
     closure: bool = True,
     dry_run: bool = False,
+    signed: bool = False,
     jobs: int = 16,
     json: str = "",
 ) -> Report:
     """Pull the registry back into a mirror, byte for byte: for clusters without internet."""
-    return pipeline.pull(pipeline.open_workspace(config), spec, to, out, image, closure=closure, dry_run=dry_run, jobs=jobs)
+    return pipeline.pull(pipeline.open_workspace(config), spec, to, out, image, closure=closure, dry_run=dry_run, signed=signed, jobs=jobs)
+
+
+@task(
+    positional=["action"],
+    help={
+        "action": "create (a key), list, sign (the entries of the mirror), verify (their signatures) or revoke (a key)",
+        "config": CONFIG,
+        "name": "create: whose key it is, as 'Name <me@example.org>' (default: the vendor of cache.yaml, or the site's title)",
+        "days": "create: it signs for so many days (0: for ever)",
+        "key": "revoke: the end of its fingerprint",
+        "out": "sign, verify: folder that has a mirror per image, as `inv pull --out` writes it (default: var/mirror)",
+        "signed": "verify: an entry that is not signed is a finding, too",
+        "json": JSON,
+    },
+)
+@reporting
+def keys(
+    _: Context,
+    action: str,
+    config: str = "",
+    name: str = "",
+    days: int = 730,
+    key: str = "",
+    out: str = "",
+    signed: bool = False,
+    json: str = "",
+) -> Report:
+    """Make, list and revoke the keys that sign the cache; sign the local mirror anew, or check its signatures."""
+    return pipeline.keys(pipeline.open_workspace(config), action, name, key, out, days=days, required=signed)
 
 
 @task(

@@ -41,7 +41,7 @@ class Site:
     keys: tuple[str, ...] = field(
         default=(),
         metadata=doc(
-            "Web addresses of the public keys of signed mirrors made from this cache; the API tells them.",
+            "Web addresses of further public keys, beside those in keys/, that sign mirrors made from this cache; the API tells them.",
             item={"type": "string", "pattern": _WEB, "maxLength": 1000},
         ),
     )

@@ -26,6 +26,12 @@ DATABASE = "application/vnd.spack.db.v8+json"
 
 # A signed entry is the JSON inside a clear-signed message (RFC 9580, 7: Cleartext Signature Framework).
 _SIGNED = re.compile(rb"-----BEGIN PGP SIGNED MESSAGE-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n(.*?)\r?\n-----BEGIN PGP SIGNATURE-----", re.S)
+# The same and nothing beside it: what stands before, behind or in the head of a message is not signed, and other readers may take it.
+_ONE_MESSAGE = re.compile(
+    rb"-----BEGIN PGP SIGNED MESSAGE-----\r?\n(?:Hash: [A-Za-z0-9, ]+\r?\n)*\r?\n.*?\r?\n"
+    rb"-----BEGIN PGP SIGNATURE-----\r?\n[^-]*-----END PGP SIGNATURE-----\s*",
+    re.S,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,15 +110,29 @@ class TarballInfo:
 
 def parse_blob_records(raw: bytes) -> tuple[BlobRecord, ...]:
     """Read the blobs that an entry's manifest names, signed or not; raise FormatError."""
-    if signed := _SIGNED.search(raw):
-        raw = re.sub(rb"(?m)^- ", b"", signed.group(1))
-    data = parse_json(raw, "a buildcache entry")
+    data = parse_json(signed_text(raw), "a buildcache entry")
     if data.get("version") != LAYOUT_VERSION:
         raise FormatError(f"a buildcache entry of layout {data.get('version')!r}; layout {LAYOUT_VERSION} is read")
     blobs = data.get("data")
     if not isinstance(blobs, list):
         raise FormatError("a buildcache entry without `data`")
     return tuple(map(_blob_record, blobs))
+
+
+def signed_text(raw: bytes) -> bytes:
+    """The JSON of an entry's manifest, without the signature where there is one."""
+    signed = _SIGNED.search(raw)
+    return re.sub(rb"(?m)^- ", b"", signed.group(1)) if signed else raw
+
+
+def is_signed(raw: bytes) -> bool:
+    """Whether an entry's manifest bears a signature, right or wrong."""
+    return b"-----BEGIN PGP " in raw
+
+
+def is_one_message(raw: bytes) -> bool:
+    """Whether an entry's manifest is one clear-signed message, so that all of it that is read is what was signed."""
+    return _ONE_MESSAGE.fullmatch(raw) is not None and raw.count(b"-----BEGIN PGP ") == 2
 
 
 def find_blob(records: Iterable[BlobRecord], media_type: str) -> BlobRecord:

@@ -114,3 +114,9 @@ class GitHubError(CacheError):
     def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+
+
+class SigningError(CacheError):
+    """Entries can't be signed, a key is not what it should be, or a signature is not to be believed."""
+
+    exit_code = 16

@@ -13,6 +13,7 @@ from cachelib.model.errors import MirrorError
 from cachelib.model.oci import BLOB_LIMIT, Descriptor, RawManifest
 from cachelib.model.outcome import Swept
 from cachelib.model.record import Record
+from cachelib.model.signing import Signature
 
 
 class Repository(Protocol):
@@ -78,6 +79,20 @@ class Attestations(Protocol):
 
     def read(self, bundle: bytes) -> Statement:
         """What a bundle states; raises VerifyError where it isn't to be believed."""
+
+
+class Verifier(Protocol):
+    """Tells what signatures are worth, by the keys that it knows. May be asked from several threads."""
+
+    def verify(self, message: bytes) -> Signature:
+        """What the one signature of a clear-signed message comes to."""
+
+
+class Signer(Protocol):
+    """Signs with a key that it holds."""
+
+    def sign(self, text: bytes, fingerprint: str) -> bytes:
+        """A text as a clear-signed message; raises SigningError."""
 
 
 class Mirror(Protocol):

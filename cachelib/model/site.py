@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from cachelib.model.catalog import Catalog
 from cachelib.model.digest import Digest
 from cachelib.model.failure import Failure
 from cachelib.model.graph import Graph
+from cachelib.model.signing import PublicKey
 from cachelib.model.upstream import Upstream
 from cachelib.model.wanted import Wanted
 
@@ -29,6 +31,7 @@ class SiteImage:
     logs: Mapping[str, str] = field(default_factory=dict)
     wanted: tuple[Wanted, ...] = ()
     upstreams: tuple[Upstream, ...] = ()
+    keys: tuple[PublicKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +134,23 @@ class Contents:
     digest: str
 
     @property
+    def keys(self) -> tuple[PublicKey, ...]:
+        """The public keys of all images, by fingerprint; one that is revoked anywhere is revoked."""
+        found: dict[str, PublicKey] = {}
+        for one in (one for image in self.images for one in image.keys):
+            if one.key.fingerprint not in found or one.key.revoked:
+                found[one.key.fingerprint] = one
+        return tuple(found[fingerprint] for fingerprint in sorted(found))
+
+    @property
     def builds(self) -> int:
         """How many builds there are."""
         return sum(len(package.builds) for package in self.packages)
+
+
+def key_path(fingerprint: str) -> PurePosixPath:
+    """Where the public half of a key lies in the site."""
+    return PurePosixPath("keys", f"{fingerprint}.pub")
 
 
 def page_path(name: str) -> str:

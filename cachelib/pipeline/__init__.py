@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cachelib.pipeline.forecasting import weather
     from cachelib.pipeline.gathering import gather
     from cachelib.pipeline.installing import install
+    from cachelib.pipeline.key_keeping import keys
     from cachelib.pipeline.logs import log
     from cachelib.pipeline.planning import plan, plan_runners
     from cachelib.pipeline.pruning import prune
@@ -51,6 +52,7 @@ __all__ = [
     "index",
     "install",
     "keep_alive",
+    "keys",
     "log",
     "open_workspace",
     "plan",
@@ -78,7 +80,8 @@ _MODULES = {
     "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "container": "containers",
     "demo": "road", "diff": "comparing",
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
-    "log": "logs", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing", "pull": "pulling",
+    "keys": "key_keeping", "log": "logs", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing",
+    "pull": "pulling",
     "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "serving",
     "setup": "setting_up", "stats": "comparing", "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",
 }  # fmt: skip

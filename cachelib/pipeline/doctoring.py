@@ -16,6 +16,7 @@ from cachelib.model.machine import FoundSpack
 from cachelib.model.oci import LayoutLocation, RegistryLocation
 from cachelib.model.stack import Stack
 from cachelib.pipeline.doctoring_github import ask_github
+from cachelib.pipeline.signing import check_signing
 from cachelib.pipeline.workspace import open_workspace
 from cachelib.steps import doctor_reports, github_checks, local_checks, registry_checks
 from cachelib.steps.registry_checks import Place
@@ -78,6 +79,8 @@ class _Doctor:
             )
             for stack_name, stack in settings.stacks.items():
                 yield local_checks.spack_check(stack_name, stack, self._spack(stack))
+        if isinstance(settings, Settings):
+            yield from check_signing(ws)
         machine = look_at_machine(ws.var, ws.env)
         yield from local_checks.machine_checks(machine)
         for stack_name, stack in ws.settings.stacks.items():

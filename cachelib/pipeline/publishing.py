@@ -13,8 +13,9 @@ from cachelib.model.ports import Repository
 from cachelib.model.stack import Stack
 from cachelib.model.upstream import holders
 from cachelib.pipeline.layers import bring, upstreams_of
+from cachelib.pipeline.signing import public_keys, sign_new
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
-from cachelib.steps import bases, indexing, pushing, registry_reports, remembering, reports, staleness
+from cachelib.steps import bases, indexing, pushing, registry_reports, remembering, reports, signing, signing_reports, staleness
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
 
@@ -24,6 +25,7 @@ class _Options:
     """How mirrors are pushed."""
 
     force: bool
+    resigned: bool
     dry_run: bool
     with_upstream: bool
     jobs: int
@@ -34,6 +36,7 @@ def push(
     to: str = "",
     *,
     force: bool = False,
+    resigned: bool = False,
     dry_run: bool = False,
     jobs: int = JOBS,
     images: Collection[str] = (),
@@ -49,7 +52,7 @@ def push(
     found = [(image, stack) for image, (_, stack) in ws.images().items() if image in wanted and ws.mirror(image).names()]
     if not found:
         raise MirrorError(f"there is nothing to push: {ws.var / 'mirror'} holds no entries", hint="run `inv build` first")
-    options = _Options(force=force, dry_run=dry_run, with_upstream=with_upstream, jobs=jobs)
+    options = _Options(force=force, resigned=resigned, dry_run=dry_run, with_upstream=with_upstream, jobs=jobs)
     done = reports.join(
         [reports.attempt(partial(_push, ws, image, stack, ws.location(to).child(image), anew, options)) for image, stack in found]
     )
@@ -68,7 +71,12 @@ def index(ws: Workspace, to: str = "", *, full: bool = False, jobs: int = JOBS) 
 def _index(ws: Workspace, location: Location, full: bool, jobs: int) -> Report:
     repository = ws.repository(location)
     indexed = indexing.index(repository, labels=ws.oci_labels(), jobs=jobs, progress=ws.progress, full=full)
-    return registry_reports.index_report(indexed, repository.name)
+    told = registry_reports.index_report(indexed, repository.name)
+    # The keys that are told of are those of the checkout; one that has none leaves those alone that another one told of.
+    keys = public_keys(ws)
+    if keys and remembering.remember_keys(repository, keys):
+        return reports.join([told, Report(lines=(f"keys: {len(keys)} public keys published in {repository.name}",))])
+    return told
 
 
 def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set[str], options: _Options) -> Report:
@@ -77,10 +85,14 @@ def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set
     damaged: list[MirrorError] = []
     upstreams = () if options.with_upstream else upstreams_of(ws, image)
     elsewhere = holders(upstreams)
+    if options.resigned:
+        anew = anew | signing.resigned(mirror, repository, jobs=jobs, progress=ws.progress)
     plan = pushing.plan_push(mirror, repository.tags(), force=force, anew=anew, elsewhere=elsewhere, on_damage=damaged.append)
     told = [reports.error_report(error) for error in damaged]
     if options.dry_run:
         return reports.join([*told, registry_reports.push_plan_report(plan, repository.name)])
+    if (signed := sign_new(ws, mirror, [item.entry for item in plan.to_send()])) is not None:
+        told.append(signing_reports.signed_report(signed, str(mirror.root)))
     stale = frozenset(item.entry.tag for item in plan.to_send() if force or item.entry.tag in plan.tags)
     if stale:
         staleness.mark_stale(repository, stale, jobs=jobs)

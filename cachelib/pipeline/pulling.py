@@ -10,8 +10,9 @@ from pathlib import Path
 from cachelib.model.errors import CatalogError, UsageError
 from cachelib.model.oci import Location
 from cachelib.model.request import Request, parse_request
+from cachelib.pipeline.signing import policy_of
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
-from cachelib.steps import indexing, pulling, registry_reports, reports
+from cachelib.steps import indexing, pulling, registry_reports, reports, signing_reports
 from cachelib.steps.reports import Report
 from cachelib.tools.mirror import DiskMirror
 
@@ -28,6 +29,7 @@ def pull(
     *,
     closure: bool = True,
     dry_run: bool = False,
+    signed: bool = False,
     jobs: int = JOBS,
 ) -> Report:
     """Bring mirrors up to what is published, or to a part of it."""
@@ -36,7 +38,7 @@ def pull(
     if image and image not in ws.images():
         raise UsageError(f"there is no image {image!r}", hint=f"cache.yaml has: {', '.join(ws.images())}")
     requests = [parse_request(text) for text in specs]
-    step = partial(_pull, ws, requests=requests, closure=closure, dry_run=dry_run, jobs=jobs)
+    step = partial(_pull, ws, requests=requests, closure=closure, dry_run=dry_run, signed=signed, jobs=jobs)
     return reports.join(reports.attempt(partial(step, ws.location(to).child(name), DiskMirror(_folder(ws, out, name)))) for name in images)
 
 
@@ -45,15 +47,28 @@ def _folder(ws: Workspace, out: str, image: str) -> Path:
 
 
 def _pull(
-    ws: Workspace, location: Location, mirror: DiskMirror, *, requests: Sequence[Request], closure: bool, dry_run: bool, jobs: int
+    ws: Workspace,
+    location: Location,
+    mirror: DiskMirror,
+    *,
+    requests: Sequence[Request],
+    closure: bool,
+    dry_run: bool,
+    signed: bool,
+    jobs: int,
 ) -> Report:
     repository = ws.repository(location)
     catalog, indexed = indexing.read_catalog(repository, jobs=jobs, progress=ws.progress)
     if not catalog.entries and not indexed.warnings:
         raise CatalogError(f"nothing is published in {repository.name}", hint="is it the right place? `inv push` fills it")
-    plan = pulling.plan_pull(catalog, mirror, requests, closure=closure)
-    if dry_run:
-        return registry_reports.pull_plan_report(plan, repository.name)
-    mirror.sweep(before=time.time() - _LEFT_OVER)
-    outcomes = pulling.pull(plan, repository, mirror, jobs=jobs, progress=ws.progress)
-    return registry_reports.pull_report(plan, outcomes, indexed.warnings, repository.name, mirror.root.as_uri())
+    with policy_of(ws, repository, required=signed) as policy:
+        plan = pulling.plan_pull(catalog, mirror, requests, closure=closure, policy=policy)
+        if dry_run:
+            return registry_reports.pull_plan_report(plan, repository.name)
+        mirror.sweep(before=time.time() - _LEFT_OVER)
+        outcomes = pulling.pull(plan, repository, mirror, jobs=jobs, progress=ws.progress, policy=policy)
+    told = registry_reports.pull_report(plan, outcomes, indexed.warnings, repository.name, mirror.root.as_uri())
+    if policy is None:
+        return told
+    mirror.write_keys(policy.keys)
+    return reports.join([told, signing_reports.policy_report(policy, outcomes, repository.name)])

@@ -52,6 +52,7 @@ def site_images(ws: Workspace, to: str = "") -> list[SiteImage]:
             SiteImage(
                 name=image, mirror_url=_mirror_url(ws, image, location), reference=repository.name, catalog=catalog, failures=failures,
                 logs=_logs(repository, failures), wanted=_wanted(ws, repository, image), upstreams=upstreams_of(ws, image),
+                keys=remembering.known_keys(repository),
             )
         )  # fmt: skip
     if not any(indexed):

@@ -12,8 +12,9 @@ from cachelib.model.github import PUBLIC_SERVER, repository_of
 from cachelib.model.oci import Location
 from cachelib.model.upstream import holders
 from cachelib.pipeline.layers import upstreams_of
+from cachelib.pipeline.signing import policy_of
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
-from cachelib.steps import attesting, registry_reports, repairing, reports, verifying
+from cachelib.steps import attesting, registry_reports, repairing, reports, signing, verifying
 from cachelib.steps.reports import Report
 from cachelib.tools.attestations import SigstoreVerifier
 from cachelib.tools.github_attestations import HINTS, GitHubAttestations
@@ -83,6 +84,11 @@ def _verify(ws: Workspace, image: str, location: Location, options: VerifyOption
         verified = replace(look(journal), mended=mended, bytes=verified.bytes, blobs=verified.blobs, before=verified.before)
     if not verified.findings:
         journal.begin()  # it went to its end: the next run is a new one
+    if options.mirror:
+        with policy_of(ws) as policy:
+            if policy is not None:
+                wrong = tuple(signing.mirror_findings(ws.mirror(image), policy))
+                verified = replace(verified, findings=verified.findings + wrong)
     report = registry_reports.verify_report(verified, repository.name)
     if options.attestations is None:
         return report

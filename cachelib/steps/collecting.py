@@ -54,7 +54,9 @@ def image_digest(image: SiteImage) -> str:
     failures = [compact_json(image.failures[h].json()).decode() for h in sorted(image.failures)]
     wanted = [compact_json(one.json()).decode() for one in image.wanted]
     upstreams = [f"{one.url} {one.digest}" for one in image.upstreams]
-    return str(Digest.of("\n".join([image.mirror_url, image.reference, *lines, *failures, *wanted, *upstreams]).encode("utf-8", "replace")))
+    keys = [f"{one.key.fingerprint} {one.digest}" for one in image.keys]
+    lines += [*failures, *wanted, *upstreams, *keys]
+    return str(Digest.of("\n".join([image.mirror_url, image.reference, *lines]).encode("utf-8", "replace")))
 
 
 def _graphs(image: SiteImage) -> list[Held]:

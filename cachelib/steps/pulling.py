@@ -11,9 +11,11 @@ from cachelib.model.errors import CacheError, UsageError
 from cachelib.model.outcome import Here, NotPulled, Pulled, PullOutcome
 from cachelib.model.ports import Mirror, Progress, Repository
 from cachelib.model.request import Request
+from cachelib.model.signing import Standing
 from cachelib.steps.entries import entry_path, kept_entry, make_entry
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reading import open_image
+from cachelib.steps.signing import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +43,16 @@ class PullPlan:
         return tuple(item for item in self.items if item.fetch)
 
 
-def plan_pull(catalog: Catalog, mirror: Mirror, requests: Sequence[Request] = (), *, closure: bool = True) -> PullPlan:
+def plan_pull(
+    catalog: Catalog, mirror: Mirror, requests: Sequence[Request] = (), *, closure: bool = True, policy: Policy | None = None
+) -> PullPlan:
     """Choose entries, all of them where nothing is asked for; with `closure`, what they need at run time too.
 
+    With `policy`, what is in the mirror without a good signature is fetched again: it may be signed by now.
     Raises UsageError naming the requests that match nothing.
     """
     why = _chosen(catalog, requests, closure=closure)
-    here = _here(mirror)
+    here = _here(mirror, policy)
     missing = tuple(h for h in why if h not in catalog.entries)
     items = []
     for h in sorted(why.keys() & catalog.entries.keys(), key=lambda h: (catalog.entries[h].tag, h)):
@@ -77,22 +82,24 @@ def _chosen(catalog: Catalog, requests: Sequence[Request], *, closure: bool) -> 
     return why
 
 
-def _here(mirror: Mirror) -> dict[str, str]:
+def _here(mirror: Mirror, policy: Policy | None) -> dict[str, str]:
     """The entries that are in the mirror with both blobs, and the checksum of their tarballs."""
     found = {}
     for entry in mirror.entries(lambda _: None):
-        if mirror.has_blob(entry.tarball):
+        if mirror.has_blob(entry.tarball) and (policy is None or policy.look(entry.hash, entry.raw).standing is Standing.GOOD):
             found[entry.hash] = entry.tarball.digest.hex
     return found
 
 
-def pull(plan: PullPlan, repository: Repository, mirror: Mirror, *, jobs: int, progress: Progress) -> dict[str, PullOutcome]:
+def pull(
+    plan: PullPlan, repository: Repository, mirror: Mirror, *, jobs: int, progress: Progress, policy: Policy | None = None
+) -> dict[str, PullOutcome]:
     """Carry out the plan; one outcome per DAG hash. Blobs first, then the entry that names them, then the mirror's index."""
     outcomes: dict[str, PullOutcome] = {item.entry.hash: Here() for item in plan.items if not item.fetch}
     fetching = plan.to_fetch()
     progress.start(f"pull from {repository.name}", len(fetching))
     with workers(jobs) as pool:
-        for item, future in in_order(pool, partial(_pull_one, repository, mirror), fetching):
+        for item, future in in_order(pool, partial(_pull_one, repository, mirror, policy), fetching):
             try:
                 outcomes[item.entry.hash] = future.result()
                 progress.advance(f"pulled {item.label}")
@@ -106,10 +113,12 @@ def pull(plan: PullPlan, repository: Repository, mirror: Mirror, *, jobs: int, p
     return outcomes
 
 
-def _pull_one(repository: Repository, mirror: Mirror, item: PullItem) -> Pulled:
+def _pull_one(repository: Repository, mirror: Mirror, policy: Policy | None, item: PullItem) -> Pulled:
     image = open_image(repository, item.entry.tag)
     kept = kept_entry(image.config, image.tarball, image.spec)
     entry = kept or make_entry(image.config["spec"], image.tarball)
+    if policy is not None:
+        policy.demand(item.entry.hash, entry.raw)
     received = 0
     if not mirror.has_blob(entry.tarball, whole=True):
         mirror.put_blob(entry.tarball, repository.stream_blob(image.tarball))

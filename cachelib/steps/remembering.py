@@ -15,17 +15,22 @@ from cachelib.model.failure import Failure, merge_failures, parse_failures
 from cachelib.model.oci import EMPTY, MANIFEST, Descriptor, ImageManifest, RawManifest, compact_json, parse_json
 from cachelib.model.ports import Repository
 from cachelib.model.record import Record
+from cachelib.model.signing import KEY_LIMIT, KEY_TYPE, Key, PublicKey
 from cachelib.model.wanted import Wanted, parse_wanted
 from cachelib.steps.artifacts import described, find_manifest, write_manifest
 from cachelib.steps.inflating import inflated
 
 #: Tags of these artifacts. Not `*.spack`: Spack's update-index would take them for specs.
-LOCKS_TAG, FAILURES_TAG, WANTED_TAG = "locks", "failures", "wanted"
+LOCKS_TAG, FAILURES_TAG, WANTED_TAG, KEYS_TAG = "locks", "failures", "wanted", "keys"
 _TYPE = "application/vnd.spack-build-cache.{}.v1+json"
 LOCKS_TYPE, FAILURES_TYPE, LOCK_TYPE, BOOK_TYPE = (_TYPE.format(name) for name in ("locks", "failures", "lock", "failure-list"))
 WANTED_TYPE, WISHES_TYPE = (_TYPE.format(name) for name in ("wanted", "wanted-list"))
+KEYS_TYPE = _TYPE.format("keys")
 LOG_TYPE, SPEC_TYPE = "text/plain+gzip", _TYPE.format("failed-spec") + "+gzip"
 _KEY, _STACK, _RUNNER = (f"io.github.spack-build-cache.{name}" for name in ("key", "stack", "runner"))
+_ABOUT_KEY = "io.github.spack-build-cache.signing-key."
+#: Public keys that are told of at most.
+KEYS_KEPT = 100
 #: Concretizations that are remembered at most: of each stack and runner the last ones.
 LOCKS_KEPT = 16
 #: Stacks, on each kind of runner, of which it is remembered what they want: the last ones.
@@ -140,6 +145,34 @@ def remember_wanted(repository: Repository, wanted: Iterable[Wanted]) -> bool:
             blobs[made.digest] = data
             layers = [made, *(layer for layer in layers if _whose(layer) != _whose(made))]
     return bool(blobs) and _write(repository, WANTED_TAG, WANTED_TYPE, layers[:WANTED_KEPT], blobs)
+
+
+def known_keys(repository: Repository) -> tuple[PublicKey, ...]:
+    """The public keys that are published beside the images, as their publisher told of them; one that can't be read is left out."""
+    found = []
+    for layer in _layers(repository, KEYS_TAG, KEYS_TYPE)[:KEYS_KEPT]:
+        about = {name.removeprefix(_ABOUT_KEY): value for name, value in layer.annotations.items() if name.startswith(_ABOUT_KEY)}
+        try:
+            key = Key(
+                fingerprint=about.get("fingerprint", ""), user_id=about.get("user-id", ""), created=about.get("created", ""),
+                expires=about.get("expires", ""), revoked=about.get("revoked") == "true",
+            )  # fmt: skip
+            found.append(PublicKey(key=key, data=repository.read_blob(layer, KEY_LIMIT)))
+        except CacheError:
+            continue
+    return tuple(sorted(found, key=lambda one: one.key.fingerprint))
+
+
+def remember_keys(repository: Repository, keys: Iterable[PublicKey]) -> bool:
+    """Publish public keys, revoked ones too, in place of those that were; return whether anything was new."""
+    blobs, layers = dict[Digest, bytes](), []
+    for one in sorted(keys, key=lambda one: one.key.fingerprint)[:KEYS_KEPT]:
+        key = one.key
+        about = {"fingerprint": key.fingerprint, "user-id": key.user_id, "created": key.created, "expires": key.expires}
+        about |= {"revoked": "true"} if key.revoked else {}
+        layers.append(described(KEY_TYPE, one.data, {_ABOUT_KEY + name: value for name, value in about.items() if value}))
+        blobs[one.digest] = one.data
+    return _write(repository, KEYS_TAG, KEYS_TYPE, layers, blobs)
 
 
 def _whose(layer: Descriptor) -> tuple[str, str]:

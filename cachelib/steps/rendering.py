@@ -10,7 +10,8 @@ from cachelib.model.config import Site
 from cachelib.model.database import index_files
 from cachelib.model.digest import Digest
 from cachelib.model.ports import File, Files, Templates
-from cachelib.model.site import Contents, SiteImage
+from cachelib.model.signing import key_files
+from cachelib.model.site import Contents, SiteImage, key_path
 from cachelib.steps.api.dependents import package_dependents
 from cachelib.steps.api.files import api
 from cachelib.steps.collecting import collect
@@ -50,6 +51,8 @@ def render(site: Site, images: Iterable[SiteImage], templates: Templates, docs: 
     users = package_dependents(contents)
     for made in api(site, contents, spack_indexes, users):
         yield made.file
+    for one in contents.keys:
+        yield key_path(one.key.fingerprint), one.data
     yield from search_files(contents)
     yield from _pages(site, contents, users, templates, documented=docs is not None)
     yield from docs or ()
@@ -60,6 +63,10 @@ def _spack_index(image: SiteImage) -> Generator[File, None, Digest]:
     data = image.catalog.database.data()
     for path, part in index_files(data):
         yield PurePosixPath(image.name) / path, part
+    if image.keys:
+        for path, part in key_files(image.keys):
+            if path.name != "layout.json":  # the index has brought it
+                yield PurePosixPath(image.name) / path, part
     return Digest.of(data)
 
 

@@ -37,6 +37,7 @@ from cachelib.model.entry import (
 from cachelib.model.errors import FormatError, MirrorError
 from cachelib.model.oci import compact_json, parse_json
 from cachelib.model.record import RECORD_LIMIT, Record, parse_record
+from cachelib.model.signing import KEY_FOLDER, KEY_SUFFIX, PublicKey, key_files
 from cachelib.model.spec import NodePool, parse_spec
 from cachelib.model.wanted import WANTED_LIMIT, Wanted, parse_wanted
 from cachelib.tools.files import BLOCK, atomic_file, open_plain, read_blocks, read_limited, sweep, write_atomically
@@ -220,6 +221,19 @@ class DiskMirror:
             write_atomically(self.root / path, raw)
         except OSError as error:
             raise MirrorError(f"{self.root / path} can't be written: {error}", hint="is the disk full?") from None
+
+    def write_keys(self, keys: Iterable[PublicKey]) -> None:
+        """Write the keys that `spack buildcache keys` finds here, in place of those that were."""
+        keys = tuple(keys)
+        good = {f"{one.key.fingerprint}{KEY_SUFFIX}" for one in keys if not one.key.revoked}
+        try:
+            for path, data in key_files(keys):
+                write_atomically(self.root / path, data)
+            for old in (self.root / KEY_FOLDER).glob(f"*{KEY_SUFFIX}"):
+                if old.name not in good:
+                    old.unlink()
+        except OSError as error:
+            raise MirrorError(f"{self.root}: its keys can't be written: {error}", hint="is the disk full, or not yours?") from None
 
     def sweep(self, *, before: float) -> int:
         """Delete what writers left that were killed before a moment; return the bytes."""

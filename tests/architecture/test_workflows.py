@@ -112,6 +112,14 @@ def test_a_worker_may_write_nothing() -> None:
     assert all("secrets" not in str(value) for value in build["env"].values())
 
 
+def test_the_one_step_that_publishes_has_the_signing_key() -> None:
+    jobs = load(PROJECT / ".github/workflows/build-cache.yml")["jobs"]
+    having = [(name, step.get("id")) for name, job in jobs.items() for step in job.get("steps", ()) if "secrets." in str(step)]
+    assert having == [("publish", "publish")]
+    whole = [name for name, job in jobs.items() if "secrets" in str({key: value for key, value in job.items() if key != "steps"})]
+    assert whole == []
+
+
 def test_there_are_as_many_slots_as_a_plan_may_have() -> None:
     build = load(PROJECT / ".github/workflows/build-cache.yml")["jobs"]["build"]
     slots = [step["with"]["slot"] for step in build["steps"] if step.get("uses") == "$/.github/actions/slot"]

@@ -95,6 +95,7 @@ class Client:
     certificates: Certificates
     mirrors: Mapping[str, str] = field(default_factory=dict)
     cache: Path
+    signed: bool = False
 
     def env(self) -> dict[str, str]:
         """The environment in which Spack is this user's, with the user's configuration written."""
@@ -107,8 +108,9 @@ class Client:
                 "source_cache": str(self.home / "sources"), "misc_cache": str(self.cache), "test_stage": str(self.home / "test"),
             },
             "repos": {"builtin": str(self.packages / "repos/spack_repo/builtin"), "examples": str(EXAMPLES / "spack_repo/examples")},
-            "bootstrap": {"enable": False},
-            "mirrors": {name: {"url": url, "signed": False} for name, url in self.mirrors.items()},
+            # Spack doesn't even look for gpg where it may not bootstrap one; it is there, so none is fetched.
+            "bootstrap": {"enable": self.signed, "root": str(self.home / "bootstrap")},
+            "mirrors": {name: {"url": url, "signed": self.signed} for name, url in self.mirrors.items()},
             "packages": {"python": {"externals": [{"spec": "python@3.11.2", "prefix": "/usr"}], "buildable": False}},
         }  # fmt: skip
         for name, section in settings.items():
@@ -117,7 +119,7 @@ class Client:
         env |= {
             "SPACK_USER_CONFIG_PATH": str(config), "SPACK_SYSTEM_CONFIG_PATH": str(config / "none"), "HOME": str(self.home),
             "SPACK_USER_CACHE_PATH": str(self.home / "cache"), "SPACK_PYTHON": sys.executable,
-            "SSL_CERT_FILE": str(self.certificates.authority),
+            "SSL_CERT_FILE": str(self.certificates.authority), "SPACK_GNUPGHOME": str(self.home / "gpg"),
         }  # fmt: skip
         return env
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from cachelib.model.config import Site
-from cachelib.model.site import Build, Contents, page_path
+from cachelib.model.site import Build, Contents, key_path, page_path
 from cachelib.steps.api.spec_files import FOLDER, stem
 from cachelib.steps.api.specs import Key
 from cachelib.steps.api.text import API, API_VERSION, Document, Ref, encode
@@ -24,6 +24,7 @@ def first_generation(
 ) -> Iterator[Document]:
     """Both documents. The manifest lists as many builds as have a spec file, and as one file has room for, in the given order."""
     root = site.url.rstrip("/")
+    keys = [*(f"{root}/{key_path(one.key.fingerprint)}" for one in contents.keys if not one.key.revoked), *site.keys]
     lines: list[bytes] = []
     for build in builds:
         spec_file = spec_files.get((build.image, build.hash))
@@ -35,11 +36,11 @@ def first_generation(
             break
         lines.append(line)
     count = contents.builds
-    head = {"meta": {"api": API_VERSION, "kind": "manifest", "count": count, "complete": len(lines) == count}, "keys": site.keys}
+    head = {"meta": {"api": API_VERSION, "kind": "manifest", "count": count, "complete": len(lines) == count}, "keys": keys}
     yield Document(MANIFEST, b'%s,\n"packages": [%s]}\n' % (_spaced(head)[:-1], b",\n".join(lines)))
     dates = {
         "meta": {"api": API_VERSION, "kind": "manifest-dates"},
-        "keys": site.keys,
+        "keys": keys,
         "branch": "",
         "subfolder": API.as_posix(),
         "url_prefix": f"{root}/{API.as_posix()}/{FOLDER}/",

@@ -182,6 +182,10 @@ def _service() -> dict[str, Schema]:
         "upstreams": _about(_list(upstream), "Caches that it stands on: clients need them as mirrors too, after this one."),
     })  # fmt: skip
     stack = _object({"name": _TEXT, "builds": _COUNT, "images": _TEXTS, "spack": _TEXTS, "targets": _TEXTS})
+    key = _object({
+        "fingerprint": _TEXT, "userId": _TEXT, "created": _ref("Time"), "expires": _ref("Time"),
+        "revoked": _about({"type": "boolean"}, "Its signatures are not to be believed."), "path": _TEXT, "digest": _ref("Digest"),
+    })  # fmt: skip
     return {
         "title": _TEXT, "description": _TEXT,
         "generatedFrom": _about(_ref("Digest"), "Of the catalogs and the failures that it was made from."),
@@ -189,6 +193,7 @@ def _service() -> dict[str, Schema]:
         "size": _about(_COUNT, "Bytes of all tarballs, each counted once."),
         "images": _about(_list(image), "The images, by name."), "stacks": _about(_list(stack), "The stacks that images tell of."),
         "keys": _about(_list(_ref("Web")), "Public keys of signed mirrors."),
+        "signingKeys": _about(_list(key), "The keys that sign entries, and those that did."),
         "specFiles": _about(
             _object({"count": _COUNT, "of": _COUNT, "budget": _COUNT}), "How many builds have a spec file; their room in bytes."
         ),

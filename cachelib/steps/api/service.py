@@ -7,7 +7,9 @@ from typing import Any
 
 from cachelib.model.config import Site
 from cachelib.model.digest import Digest
-from cachelib.model.site import Contents, SiteImage
+from cachelib.model.signing import PublicKey
+from cachelib.model.site import Contents, SiteImage, key_path
+from cachelib.model.text import printable
 from cachelib.model.version import version_key
 from cachelib.steps.api.endpoints import ENDPOINTS
 from cachelib.steps.api.text import SERVICE, Document, Ref, document, encode, rows
@@ -40,6 +42,7 @@ def service(
         "images": rows(map(encode, images)),
         "stacks": rows(map(encode, _stacks(contents))),
         "keys": site.keys,
+        "signingKeys": rows(map(encode, map(_key, contents.keys))),
         "specFiles": spec_files,
         "documents": {name: ref.json() for name, ref in documents.items()},
         "templates": {
@@ -65,6 +68,19 @@ def _image(image: SiteImage, spack_index: Digest) -> dict[str, Any]:
             {"mirror": one.url, "builds": len(one.offers), "read": one.read or None, "site": one.site or None, "source": one.source or None}
             for one in image.upstreams
         ],
+    }
+
+
+def _key(one: PublicKey) -> dict[str, Any]:
+    key = one.key
+    return {
+        "fingerprint": key.fingerprint,
+        "userId": printable(key.user_id),
+        "created": key.created or None,
+        "expires": key.expires or None,
+        "revoked": key.revoked,
+        "path": f"../../{key_path(key.fingerprint)}",
+        "digest": str(one.digest),
     }
 
 
