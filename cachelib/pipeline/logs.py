@@ -72,7 +72,7 @@ def _built(label: str, pieces: Iterator[bytes], size: int, where: str) -> Report
         try:
             found = find_log(counted, size, LOG_LIMIT)
         except FormatError as error:
-            raise FormatError(f"the tarball of {label} in {where} {error.message}", hint="`inv verify` tells what else is") from None
+            raise FormatError(f"the tarball of {label} in {where} {error.message}", hint="`inv verify` tells what else is wrong") from None
         whole = found is None or size <= WHOLE
         if whole:
             for _ in counted:
