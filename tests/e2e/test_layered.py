@@ -63,6 +63,9 @@ def test_a_cache_on_another(
     assert pipeline.work(ws, 1).exit_code == 0
     assert pipeline.gather(ws).exit_code == 0
     assert [name.name for name in ws.mirror("v1.1").names()] == ["sundial"]
+    # Nor does a build by itself write what it has of the upstream.
+    assert pipeline.build(ws).exit_code == 0
+    assert [name.name for name in ws.mirror("v1.1").names()] == ["sundial"]
     pushed = pipeline.push(ws)
     assert "push: 1 pushed" in pushed.text
     pipeline.index(ws)
