@@ -177,9 +177,8 @@ def _write_records(
 
 def _wanted(ready: Ready, lock: building.Lock, described: Mapping[str, Mapping[str, Any]]) -> Wanted:
     """What the stack wants on this machine, as the weather tells of it."""
-    here = next((f"{node.platform} {node.os}" for node in lock.buildable()), "")
-    if not here:  # Spack refused everything: then this is what it is to take the place of
-        here = next((one.runner for one in ready.mirror.wanted() if one.stack == ready.name), "")
+    before = next((one.runner for one in ready.mirror.wanted() if one.stack == ready.name), "")
+    here = next((f"{node.platform} {node.os}" for node in lock.buildable()), before)  # Spack may refuse everything
     refused = {one.request: one.reason for one in ready.rejected}
     return wanted_of(ready.name, here, lock, restricted=building.restricted(described), refused=refused)
 

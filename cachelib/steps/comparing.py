@@ -13,6 +13,7 @@ from cachelib.model.site import Contents
 from cachelib.model.spec import ConcreteSpec
 from cachelib.model.text import printable
 from cachelib.steps.api.totals import sums
+from cachelib.steps.compatibility import compatibility
 from cachelib.steps.differing import differences
 from cachelib.steps.reports import Report, some
 from cachelib.steps.why_reports import told
@@ -99,6 +100,9 @@ def _statistics(contents: Contents) -> Iterator[str]:
             + (f", the last on {one.updated[:10]}" if one.updated else "")
             for (image, stack, target), one in list(groups.items())[:GROUPS]
         ])  # fmt: skip
+    if runs_on := compatibility(contents):
+        yield "what they run on:"
+        yield from some([f"  {one.image}  {one.stack or '(not told)'}  {one.target}: {one.words}" for one in runs_on])
     months = Counter(build.created[:7] for build in builds if build.created)
     if months:
         yield "by month:"

@@ -21,6 +21,7 @@ from cachelib.steps.pages.charts import charts, coverage_rows
 from cachelib.steps.pages.failing import failing
 from cachelib.steps.pages.news import feeds, newest, sitemap
 from cachelib.steps.pages.outlook import outlooks, ready
+from cachelib.steps.pages.readme import readme_files
 from cachelib.steps.pages.using import front_images, mirror_files
 from cachelib.steps.search import search_files
 
@@ -102,6 +103,7 @@ def _pages(site: Site, contents: Contents, users: Mapping[str, Sequence[str]], t
     yield page("statistics/", "statistics.html", coverage=coverage_rows(contents), charts=charts(contents))
     yield from feeds(site, recent, failures)
     yield from mirror_files(contents.images)
+    yield from readme_files(site, contents)
     yield from sitemap(site, paths)
     # The page for what isn't there is shown at any depth, so its links start at the site's root.
     root = f"{site.url.rstrip('/')}/" if site.url else "/"

@@ -122,6 +122,10 @@ ENDPOINTS = (
         more="Of each what it needs at run time: how much of that is there, what fetching it takes, and what is missing and why.",
     ),
     Endpoint(kind="coverage", path="coverage.json", about="What there is by image, stack and target."),
+    Endpoint(
+        kind="compatibility", path="compatibility.json", about="On what the builds of each stack run: C library, distributions, CPUs.",
+        more="By target. The C library is the newest that any of the builds was made with; `words` is the same as a sentence.",
+    ),
     Endpoint(kind="compilers", path="compilers.json", about="What was built with each compiler."),
     Endpoint(kind="targets", path="targets.json", about="What was built for each target."),
     Endpoint(

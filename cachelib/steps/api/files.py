@@ -9,7 +9,7 @@ from typing import Any
 from cachelib.model.config import Site
 from cachelib.model.digest import Digest
 from cachelib.model.site import Contents
-from cachelib.steps.api import dependents, failures, packages, recents, spec_files, specs, totals, weather
+from cachelib.steps.api import compatibility, dependents, failures, packages, recents, spec_files, specs, totals, weather
 from cachelib.steps.api.first_generation import DATES, MANIFEST, first_generation
 from cachelib.steps.api.openapi import openapi
 from cachelib.steps.api.schema import api_schema
@@ -32,6 +32,7 @@ def api(
         "weather": (yield from weather.weather(contents)),
         "recents": (yield from recents.recents(contents)),
         "coverage": (yield from totals.coverage(contents)),
+        "compatibility": (yield from compatibility.compatibility(contents)),
         "compilers": (yield from totals.compilers(contents)),
         "targets": (yield from totals.targets(contents)),
         "openapi": (yield from _one(_indented("openapi.json", openapi()))),

@@ -162,6 +162,11 @@ def _kinds() -> dict[str, dict[str, Schema]]:
             "missingCount": _COUNT, "missing": _about(_list(_ref("Lack")), "What is wanted and not there, each spec once; as many as fit."),
         },
         "coverage": {"count": _COUNT, "coverage": _list(_object({"image": _TEXT, "stack": _MAYBE, "target": _TEXT, **total}))},
+        "compatibility": {"count": _COUNT, "compatibility": _list(_object({
+            "image": _TEXT, "stack": _MAYBE, "platform": _TEXT, "target": _TEXT, "os": _TEXTS, "libc": _MAYBE, "libcVersion": _MAYBE,
+            "systems": _about(_TEXTS, "The first release of each distribution that has such a C library, or of macOS."),
+            "cpus": _about(_TEXTS, "The first CPUs of each vendor that have the target."), "builds": _COUNT, "words": _TEXT,
+        }))},
         "compilers": {"count": _COUNT, "compilers": _list(_object({"compiler": _TEXT, "targets": _TEXTS, **total}))},
         "targets": {"count": _COUNT, "targets": _list(_object({"target": _TEXT, "platform": _TEXT, "os": _TEXT, **total}))},
         "spec-file": {"spec": _object({"_meta": _object({"version": _COUNT}), "nodes": _list(_ref("Node"))})},

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from cachelib.model.ports import File
 from cachelib.model.site import Build, Contents, SiteImage
 from cachelib.model.upstream import Upstream, upstream_mirrors
+from cachelib.steps.compatibility import Compatibility, compatibility
 
 #: Kinds of machines that the front page names at most.
 _MACHINES = 8
@@ -32,6 +33,7 @@ class FrontImage:
     name: str
     builds: int
     machines: tuple[str, ...]
+    runs_on: tuple[Compatibility, ...]
     snippets: tuple[Snippet, ...]
     upstreams: tuple[Upstream, ...] = ()
 
@@ -42,9 +44,11 @@ def front_images(contents: Contents) -> tuple[FrontImage, ...]:
     for package in contents.packages:
         for build in package.builds:
             found[build.image].append(build)
+    runs_on = compatibility(contents)
     return tuple(
         FrontImage(
             name=image.name, builds=len(found[image.name]),
+            runs_on=tuple(one for one in runs_on if one.image == image.name)[:_MACHINES],
             machines=tuple(sorted({f"{build.os} {build.target}" for build in found[image.name]}))[:_MACHINES],
             snippets=snippets(image, max(found[image.name], key=lambda build: (build.created, build.hash), default=None)),
             upstreams=image.upstreams,
