@@ -18,6 +18,7 @@ from cachelib.model.plan import Action, StackPlan
 from cachelib.model.record import Origin
 from cachelib.model.spec import Node
 from cachelib.model.wanted import parse_wanted
+from cachelib.pipeline.containers import container
 from cachelib.pipeline.gathering import Taken, gather_plan
 from cachelib.pipeline.planning import read_inputs
 from cachelib.pipeline.plans import (
@@ -68,6 +69,8 @@ def publish(
     if rest:
         release.reports.append(reports.attempt(partial(push, ws, to, jobs=jobs, images=rest)))
     release.reports.append(index(ws, to, jobs=jobs))
+    if ws.settings.containers:
+        release.step(lambda: container(ws, to=to, jobs=jobs))
     done = reports.join(release.reports)
     new = [item for data in done.data if data["step"] == "push" for item in data["items"] if item["outcome"] == "pushed"]
     subjects = _write_subjects(ws.var / "subjects", new)
@@ -99,13 +102,13 @@ class _Release:
         if self.ws.mirror(made.image).names():
             anew = made.rebuild & taken.taken if taken is not None else frozenset()
             anew = frozenset(h for h in anew if taken is not None and isinstance(taken.result.outcomes[h], Built))
-            self._step(lambda: push(self.ws, self.to, jobs=self.jobs, images=[made.image], anew=anew))
+            self.step(lambda: push(self.ws, self.to, jobs=self.jobs, images=[made.image], anew=anew))
         else:
             self.reports.append(Report(lines=(f"push: nothing of stack {made.stack} was built",)))
         if taken is not None:
             self.unfinished |= _unfinished(taken)
-            self._step(lambda: _remember_failures(self.ws, self.to, taken))
-        self._step(lambda: _remember_requests(self.ws, self.to, self.folder, made, self.digest))
+            self.step(lambda: _remember_failures(self.ws, self.to, taken))
+        self.step(lambda: _remember_requests(self.ws, self.to, self.folder, made, self.digest))
 
     def _take(self, made: StackPlan) -> Taken:
         taken = gather_plan(
@@ -117,7 +120,8 @@ class _Release:
         run = self.run
         return taken if run is None else self._attempt(lambda: _blame(self.ws, run, taken)) or taken
 
-    def _step(self, step: Callable[[], Report]) -> None:
+    def step(self, step: Callable[[], Report]) -> None:
+        """Take a step, and keep its report."""
         report = self._attempt(step)
         self.reports += [report] if report is not None else []
 
