@@ -67,8 +67,9 @@ def cache(tmp_path: Path) -> pipeline.Workspace:
     ws = workspace(tmp_path / "cache")
     root = ws.mirror("v1.1").root
     add_chain(root, 3)
-    for version, arch in (("1.0", None), ("1.2", None), ("1.2", WIDE), ("1.1", ARM)):
-        add_entry(root, [make_node("tool", version, **({"arch": arch} if arch else {}))])
+    more: tuple[tuple[str, dict[str, Any]], ...] = (("1.0", {}), ("1.2", {}), ("1.2", {"arch": WIDE}), ("1.1", {"arch": ARM}))
+    for version, extra in more:
+        add_entry(root, [make_node("tool", version, **extra)])
     publish(ws)
     return ws
 
