@@ -55,6 +55,6 @@ def test_a_container_of_the_examples_runs(
     said = subprocess.run([*enter, "sundial --version"], env=env, capture_output=True, text=True, check=True).stdout
     assert said == "sundial 1.2.0, libsundial 1.2.0\n"
     # A login shell sets PATH anew, and reads what is in /etc/profile.d then.
-    login = ". /etc/profile.d/spack-environment.sh && moonphase --version >/dev/null && echo $SUNDIAL_ROOT"
+    login = ". /etc/profile.d/spack-environment.sh && moonphase --version && echo $SUNDIAL_ROOT"
     said = subprocess.run([*enter, login], env={"PATH": "/bin"}, capture_output=True, text=True, check=True).stdout
     assert "/sundial-1.2.0-" in said
