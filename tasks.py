@@ -473,6 +473,35 @@ def diff(_: Context, a: str, b: str, config: str = "", to: str = "") -> Report:
     return pipeline.diff(pipeline.open_workspace(config), a, b, to)
 
 
+@task(
+    help={
+        "wanted": "a published build: a package, @version, /hash, +variant",
+        "config": CONFIG,
+        "to": TO,
+        "image": IMAGE,
+        "out": "write it to this file (default: print it)",
+        "attach": "attach one to every image that has none, as a referrer",
+        "jobs": JOBS,
+        "json": JSON,
+    },
+    optional=["wanted"],
+)
+@reporting
+def sbom(
+    _: Context,
+    wanted: str = "",
+    config: str = "",
+    to: str = "",
+    image: str = "",
+    out: str = "",
+    attach: bool = False,
+    jobs: int = 16,
+    json: str = "",
+) -> Report:
+    """Tell what a build is made of, as an SPDX document; or attach such a document to every image."""
+    return pipeline.sbom(pipeline.open_workspace(config), wanted, to, image, out, attach=attach, jobs=jobs)
+
+
 @task(help={"config": CONFIG, "to": TO})
 @reporting
 def stats(_: Context, config: str = "", to: str = "") -> Report:

@@ -80,6 +80,13 @@ class Settings:
         default_factory=dict,
         metadata=doc("Containers that `inv container`, and each run that publishes, makes of builds of this cache, by name.", key=NAME),
     )
+    sbom: bool = field(
+        default=False,
+        metadata=doc(
+            "Whether each run that publishes attaches a bill of materials (SPDX 2.3) to every image that has none: four requests "
+            "and a tag of the registry an image."
+        ),
+    )
     site: Site = field(default_factory=Site, metadata=doc("The website."))
 
     @property

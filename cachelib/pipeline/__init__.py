@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cachelib.pipeline.requests import answer, request
     from cachelib.pipeline.road import cache, demo
     from cachelib.pipeline.runs import again, keep_alive, schedule
+    from cachelib.pipeline.sboms import sbom
     from cachelib.pipeline.serving import serve
     from cachelib.pipeline.setting_up import setup
     from cachelib.pipeline.settings import config, docs
@@ -65,6 +66,7 @@ __all__ = [
     "render",
     "reproduce",
     "request",
+    "sbom",
     "schedule",
     "serve",
     "setup",
@@ -82,7 +84,8 @@ _MODULES = {
     "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
     "keys": "key_keeping", "log": "logs", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing",
     "pull": "pulling",
-    "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests", "schedule": "runs", "serve": "serving",
+    "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests",
+    "sbom": "sboms", "schedule": "runs", "serve": "serving",
     "setup": "setting_up", "stats": "comparing", "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",
 }  # fmt: skip
 

@@ -33,6 +33,7 @@ from cachelib.pipeline.plans import (
     verified_files,
 )
 from cachelib.pipeline.publishing import index, push
+from cachelib.pipeline.sboms import sbom
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs, now
 from cachelib.steps import build_reports, building, failure_reports, gathering, remembering, reports
 from cachelib.steps.reports import Report
@@ -69,6 +70,8 @@ def publish(
     if rest:
         release.reports.append(reports.attempt(partial(push, ws, to, jobs=jobs, images=rest)))
     release.reports.append(index(ws, to, jobs=jobs))
+    if ws.settings.sbom:
+        release.step(lambda: sbom(ws, to=to, attach=True, jobs=jobs))
     if ws.settings.containers:
         release.step(lambda: container(ws, to=to, jobs=jobs))
     done = reports.join(release.reports)
