@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,24 @@ def test_two_architectures_are_one_tag(cache: pipeline.Workspace, tmp_path: Path
     pruned = pipeline.prune(replace(cache, settings=replace(cache.settings, stacks={"s": kept})), grace=0)
     assert pruned.exit_code == 0, pruned.text
     assert held(cache.folder / "registry/v1.1", index["manifests"][1]["digest"])[1]["architecture"] == "arm64"
+
+
+def test_it_stays_when_its_builds_go(cache: pipeline.Workspace, tmp_path: Path) -> None:
+    """Its tag keeps their layers."""
+    made(container(cache, "part2", tmp_path=tmp_path, tags=["kept"]))
+    path = cache.folder / "registry/v1.1"
+    repository, soon = LayoutRepository(LayoutLocation(path=path)), time.time() + 60
+    for tag in repository.tags():
+        raw = repository.manifest(tag)
+        if tag.endswith(".spack") and raw is not None:
+            assert repository.delete(tag, raw.digest, since=soon)
+    assert repository.finish() == frozenset()
+    assert repository.sweep(frozenset(), before=soon).count > 4
+    assert not any(tag.startswith("part2") for tag in repository.tags())
+    manifest, _ = held(path, "kept")
+    assert len(manifest["layers"]) == 5
+    for layer in manifest["layers"]:
+        assert sum(map(len, repository.stream_blob(Descriptor.parse(layer)))) == layer["size"]
 
 
 def test_of_two_packages_only_what_both_are_for(cache: pipeline.Workspace, tmp_path: Path) -> None:
