@@ -188,7 +188,10 @@ def test_how_an_image_is_used() -> None:
     (front,) = using.front_images(contents)
     assert [snippet.title for snippet in front.snippets] == ["Command line", "spack.yaml", "GitHub Action", "oras"]
     newest = news.newest(contents, 1)[0]
-    assert (newest.name, front.snippets[-1].text) == ("lib-4", f"oras pull {newest.reference}")
+    entry = contents.images[0].catalog.entries[newest.hash]
+    place = newest.reference.removesuffix(f":{entry.tag}")
+    line = f"oras blob fetch --output {entry.tag.removesuffix('.spack')}.tar.gz {place}@{entry.tarball.digest}"
+    assert (newest.name, front.snippets[-1].text) == ("lib-4", line)
     based = image()
     entries = {
         h: replace(entry, annotations={**entry.annotations, "org.opencontainers.image.base.name": "ubuntu:24.04"})

@@ -79,7 +79,11 @@ def snippets(image: SiteImage, newest: Build | None) -> tuple[Snippet, ...]:
             about = f"Run {newest.name}@{newest.version} as a container; each build has an image of its own."
             found.append(Snippet(id="podman", title="podman", about=about, text=f"podman run --rm -it {newest.reference}"))
         about = f"Fetch the binary of {newest.name}@{newest.version} without Spack."
-        found.append(Snippet(id="oras", title="oras", about=about, text=f"oras pull {newest.reference}"))
+        # `oras pull` passes over the layers of images: they have no names of files.
+        entry = image.catalog.entries[newest.hash]
+        file, place = f"{entry.tag.removesuffix('.spack')}.tar.gz", newest.reference.rpartition(":")[0]
+        text = f"oras blob fetch --output {file} {place}@{entry.tarball.digest}"
+        found.append(Snippet(id="oras", title="oras", about=about, text=text))
     return tuple(found)
 
 
