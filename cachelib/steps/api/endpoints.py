@@ -135,7 +135,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         kind="manifest", path="../../manifest/", about="As the first generation of this cache had it: binaries and where their specs are.",
-        more="Served as text/html, as then. `url` is the image, as oras, skopeo and podman take it. It holds the builds that have a spec file, the newest ones.",
+        more="Served as text/html, as then. `url` is the image. It holds the builds that have a spec file, the newest ones.",
     ),
     Endpoint(
         kind="manifest-dates", path="../../manifest/dates/", about="As the first generation had it: where to look for a spec file.",
