@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cachelib.model.digest import Digest
-from cachelib.model.errors import CacheError
+from cachelib.model.errors import CacheError, CatalogError, UsageError
 from cachelib.model.oci import parse_json
 from cachelib.model.outcome import Built, Failed, Skipped
 from cachelib.model.plan import Action, StackPlan
@@ -73,7 +73,7 @@ def publish(
     if ws.settings.sbom:
         release.step(lambda: sbom(ws, to=to, attach=True, jobs=jobs))
     if ws.settings.containers:
-        release.step(lambda: container(ws, to=to, jobs=jobs))
+        release.step(lambda: _containers(ws, to, jobs))
     done = reports.join(release.reports)
     new = [item for data in done.data if data["step"] == "push" for item in data["items"] if item["outcome"] == "pushed"]
     subjects = _write_subjects(ws.var / "subjects", new)
@@ -141,6 +141,16 @@ class _Release:
             told = CacheError(f"what was not foreseen: {error!r}", hint="please report it, with the lines above")
             self.reports.append(reports.error_report(told))
         return None
+
+
+def _containers(ws: Workspace, to: str, jobs: int) -> Report:
+    """Make the containers that cache.yaml names; one whose packages are not there (yet) is told, and is no fault of this job."""
+    try:
+        done = container(ws, to=to, jobs=jobs)
+    except CatalogError as error:
+        return Report(lines=(f"container: {error.message}",))
+    waiting = all(data["exitCode"] == UsageError.exit_code for data in done.data if data["step"] == "error")
+    return replace(done, exit_code=0) if waiting else done
 
 
 def _unfinished(one: Taken) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from cachelib import pipeline
 from cachelib.model.catalog import Catalog
+from cachelib.model.container import Container
 from cachelib.model.outcome import Built, Failed, Skipped
 from cachelib.model.plan import StackPlan, parse_plan
 from cachelib.model.record import Origin, Record
@@ -65,6 +66,22 @@ def test_what_breaks_one_step_costs_no_other(run: Run, monkeypatch: pytest.Monke
     monkeypatch.undo()
     assert pipeline.publish(run.workspace).exit_code == 0
     assert set(remembering.known_failures(registry(run))) == {run.nodes["top"]["hash"]}
+
+
+def test_containers_and_bills_of_materials_follow(run: Run) -> None:
+    """One whose packages failed is told, and costs nothing; one for which something else is in the way is a fault."""
+    for name in ("base", "middle", "alone"):
+        run.hand_on(name)
+    run.hand_on("top", Failed(phase="build", message="boom"))
+    containers = {name: Container(specs=(name,), base="none") for name in ("top", "alone")}
+    ws = replace(run.workspace, settings=replace(run.workspace.settings, containers=containers, sbom=True))
+    report = pipeline.publish(ws)
+    assert "no build for Linux that is published matches 'top'" in report.text
+    assert "sbom: 3 attached" in report.text
+    assert report.exit_code == 0, report.text
+    assert {"alone", *(f"sha256-{entry.manifest.digest.hex}" for entry in catalog(run).entries.values())} <= registry(run).tags()
+    wrong = {"alone": Container(specs=("alone",), base="oci-layout:nowhere:1")}
+    assert pipeline.publish(replace(ws, settings=replace(ws.settings, containers=wrong))).exit_code != 0
 
 
 def test_a_full_disk_is_told_and_the_rest_published(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
