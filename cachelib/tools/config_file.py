@@ -26,7 +26,8 @@ NODES = 100_000
 _MESSAGE = 2_000
 #: Names that the site keeps for itself, beside the images.
 RESERVED = frozenset({
-    "packages", "api", "assets", "manifest", "badges", "build", "docs", "failures", "feeds", "search", "statistics", "weather", "why",
+    "packages", "api", "assets", "manifest", "badges", "build", "docs", "failures", "feeds", "keys", "search", "statistics", "weather",
+    "why",
     "index.html", "404.html", "sitemap.xml",
 })  # fmt: skip
 Path_ = tuple[str | int, ...]
