@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -138,17 +138,3 @@ def problems(name: str, container: Container, folder: Path) -> Iterator[tuple[st
             check()
         except UsageError as error:
             yield key, f"{error.message}; {error.hint}"
-
-
-# Spack's names of distributions (operating_systems/linux_distro.py: distro.id() and the version's first part), and their images.
-_DISTRIBUTIONS: Mapping[str, str] = {
-    "ubuntu": "ubuntu:{}", "debian": "debian:{}", "rocky": "rockylinux/rockylinux:{}", "almalinux": "almalinux:{}", "fedora": "fedora:{}",
-    "centos": "quay.io/centos/centos:stream{}", "rhel": "registry.access.redhat.com/ubi{}/ubi:latest", "amzn": "amazonlinux:{}",
-    "ol": "oraclelinux:{}", "opensuse-leap": "opensuse/leap:{}", "sles": "registry.suse.com/bci/bci-base:{}", "alpine": "alpine:{}",
-}  # fmt: skip
-
-
-def distribution_image(os: str) -> str:
-    """The image of a distribution that Spack names so (`ubuntu24.04`); empty where none is known."""
-    match = re.fullmatch(r"([a-z-]+?)([0-9][0-9.]*)", os)
-    return _DISTRIBUTIONS[match[1]].format(match[2]) if match and match[1] in _DISTRIBUTIONS else ""

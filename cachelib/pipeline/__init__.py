@@ -80,13 +80,11 @@ __all__ = [
 
 _MODULES = {
     "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "container": "containers",
-    "demo": "road", "diff": "comparing",
-    "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing", "install": "installing", "keep_alive": "runs",
-    "keys": "key_keeping", "log": "logs", "plan": "planning", "plan_runners": "planning", "prune": "pruning", "publish": "releasing",
-    "pull": "pulling",
-    "push": "publishing", "render": "site", "reproduce": "reproducing", "request": "requests",
-    "sbom": "sboms", "schedule": "runs", "serve": "serving",
-    "setup": "setting_up", "stats": "comparing", "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",
+    "demo": "road", "diff": "comparing", "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing",
+    "install": "installing", "keep_alive": "runs", "keys": "key_keeping", "log": "logs", "plan": "planning", "plan_runners": "planning",
+    "prune": "pruning", "publish": "releasing", "pull": "pulling", "push": "publishing", "render": "site", "reproduce": "reproducing",
+    "request": "requests", "sbom": "sboms", "schedule": "runs", "serve": "serving", "setup": "setting_up", "stats": "comparing",
+    "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",
 }  # fmt: skip
 
 

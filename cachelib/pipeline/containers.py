@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from cachelib.model.catalog import Catalog
-from cachelib.model.container import NO_BASE, Choice, Container, check_tag_name, distribution_image, parse_familiar
+from cachelib.model.container import NO_BASE, Choice, Container, check_tag_name, parse_familiar
 from cachelib.model.errors import CacheError, CatalogError, UsageError
 from cachelib.model.image import BaseImage
 from cachelib.model.oci import RegistryLocation, parse_json, parse_location
@@ -21,6 +21,7 @@ from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import artifacts, building, container_push, containing, remembering, reports
 from cachelib.steps.bases import base_image
 from cachelib.steps.container_reports import container_report
+from cachelib.steps.distributions import distribution_image
 from cachelib.steps.reports import Report
 from cachelib.tools.files import read_limited
 

@@ -60,6 +60,7 @@ def attach_all(ws: Workspace, repository: Repository, jobs: int) -> Report:
     """Attach a bill of materials to each image of a repository that has none; one that can't have one costs no other."""
     catalog, tags = artifacts.load_catalog(repository, jobs=jobs), repository.tags()
     lines, items = [], []
+    referring.prepare(repository)
     ws.progress.start(f"attach bills of materials in {repository.name}", len(catalog.entries))
     with workers(jobs) as pool:
         for h, future in in_order(pool, partial(_attach, repository, catalog, tags), sorted(catalog.entries)):
@@ -87,4 +88,5 @@ def _attach(repository: Repository, catalog: Catalog, tags: frozenset[str], h: s
     if any(one.get("artifactType") == SPDX for one in there):
         return False
     title = {"org.opencontainers.image.title": f"{entry.tag.removesuffix('.spack')}.spdx.json"}
-    return referring.attach(repository, subject, SPDX, spdx_document(catalog.spec(h), entry), title)
+    referring.attach(repository, subject, SPDX, spdx_document(catalog.spec(h), entry), title, there)
+    return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cachelib.model.container import Choice
+from cachelib.model.digest import Digest
 from cachelib.model.quantity import human_bytes
 from cachelib.steps.container_push import Made
 from cachelib.steps.reports import Report, step_data
@@ -31,7 +33,7 @@ def container_report(made: Made, where: str, tags: Sequence[str], new: Sequence[
     return Report(lines=(*lines, last, *run), data=(data,))
 
 
-def _item(choice: Any, base: str, digest: Any) -> dict[str, Any]:
+def _item(choice: Choice, base: str, digest: Digest) -> dict[str, Any]:
     return {
         "label": f"linux/{choice.architecture}",
         "outcome": "made",

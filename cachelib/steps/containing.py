@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -106,7 +106,7 @@ def _externals(root: Root) -> list[Node]:
     return found
 
 
-def _warnings(roots: Sequence[Root], outside: Any) -> list[str]:
+def _warnings(roots: Sequence[Root], outside: Iterable[Node]) -> list[str]:
     told = [
         f"{node.label} is the machine's own, not the cache's: the base has to bring it along"
         for node in outside

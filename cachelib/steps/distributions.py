@@ -1,7 +1,8 @@
-"""Which distribution came with which C library: what a binary's libc means to a person."""
+"""Distributions: which came with which C library, and which image is that of one."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 Version = tuple[int, ...]
@@ -29,9 +30,21 @@ MUSL: Mapping[str, Sequence[tuple[Version, str]]] = {
 MACOS = {
     "catalina": "10.15", "bigsur": "11", "monterey": "12", "ventura": "13", "sonoma": "14", "sequoia": "15", "tahoe": "26",
 }  # fmt: skip
+#: Images by Spack's names of distributions (operating_systems/linux_distro.py: distro.id() and the version's first part), and their images.
+_IMAGES: Mapping[str, str] = {
+    "ubuntu": "ubuntu:{}", "debian": "debian:{}", "rocky": "rockylinux/rockylinux:{}", "almalinux": "almalinux:{}", "fedora": "fedora:{}",
+    "centos": "quay.io/centos/centos:stream{}", "rhel": "registry.access.redhat.com/ubi{}/ubi:latest", "amzn": "amazonlinux:{}",
+    "ol": "oraclelinux:{}", "opensuse-leap": "opensuse/leap:{}", "sles": "registry.suse.com/bci/bci-base:{}", "alpine": "alpine:{}",
+}  # fmt: skip
 
 
 def first_releases(table: Mapping[str, Sequence[tuple[Version, str]]], needed: Version) -> tuple[str, ...]:
     """Of each distribution the first release that has a C library so new; one that has none yet is left out."""
     first = ((name, next((release for version, release in releases if version >= needed), "")) for name, releases in table.items())
     return tuple(f"{name} {release}" for name, release in first if release)
+
+
+def distribution_image(os: str) -> str:
+    """The image of a distribution that Spack names so (`ubuntu24.04`); empty where none is known."""
+    match = re.fullmatch(r"([a-z-]+?)([0-9][0-9.]*)", os)
+    return _IMAGES[match[1]].format(match[2]) if match and match[1] in _IMAGES else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cachelib.model.digest import Digest
@@ -20,8 +20,15 @@ def referrers_tag(digest: Digest) -> str:
     return f"sha256-{digest.hex}"
 
 
-def attach(repository: Repository, subject: Descriptor, kind: str, data: bytes, annotations: Mapping[str, str]) -> bool:
-    """Attach a document of a media type to an image, in the place of an older one of that type; return whether it is new.
+def prepare(repository: Repository) -> None:
+    """Store what every attachment names: an empty config."""
+    repository.put_blob(described(EMPTY, _NOTHING), lambda: io.BytesIO(_NOTHING))
+
+
+def attach(
+    repository: Repository, subject: Descriptor, kind: str, data: bytes, annotations: Mapping[str, str], before: Sequence[Mapping[str, Any]]
+) -> None:
+    """Attach a document of a media type to an image, beside what is listed there (`before`).
 
     A registry that knows referrers lists it by itself; for those that don't the list is kept under a tag, which does no harm to the others.
     """
@@ -31,18 +38,11 @@ def attach(repository: Repository, subject: Descriptor, kind: str, data: bytes, 
         "layers": [blob.json()], "subject": _plain(subject), "annotations": dict(annotations),
     }  # fmt: skip
     made = RawManifest(media_type=MANIFEST, data=compact_json(body))
-    tag = referrers_tag(subject.digest)
-    before = listed(repository, subject.digest)
-    if any(one.get("digest") == str(made.digest) for one in before):
-        return False
     repository.put_blob(blob, lambda: io.BytesIO(data))
-    repository.put_blob(described(EMPTY, _NOTHING), lambda: io.BytesIO(_NOTHING))
     repository.put_manifest(made, None)
     entry = made.descriptor().json() | {"artifactType": kind, "annotations": dict(annotations)}
-    others = [one for one in before if one.get("artifactType") != kind]
-    index = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": [*others, entry]}
-    repository.put_manifest(RawManifest(media_type=IMAGE_INDEX, data=compact_json(index)), tag)
-    return True
+    index = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": [*before, entry]}
+    repository.put_manifest(RawManifest(media_type=IMAGE_INDEX, data=compact_json(index)), referrers_tag(subject.digest))
 
 
 def listed(repository: Repository, digest: Digest) -> list[dict[str, Any]]:

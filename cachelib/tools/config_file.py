@@ -27,8 +27,7 @@ _MESSAGE = 2_000
 #: Names that the site keeps for itself, beside the images.
 RESERVED = frozenset({
     "packages", "api", "assets", "manifest", "badges", "build", "docs", "failures", "feeds", "keys", "search", "statistics", "weather",
-    "why",
-    "index.html", "404.html", "sitemap.xml",
+    "why", "index.html", "404.html", "sitemap.xml",
 })  # fmt: skip
 Path_ = tuple[str | int, ...]
 

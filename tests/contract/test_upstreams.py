@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
-import io
 import json
 import shutil
 import threading
@@ -24,16 +22,16 @@ from cachelib.model.config import Site
 from cachelib.model.database import DATABASE_LIMIT, index_files
 from cachelib.model.digest import Digest
 from cachelib.model.errors import ConfigError, RegistryError
-from cachelib.model.oci import CATALOG_TAG, CONFIG, INDEX_TAG, LAYER_GZIP, MANIFEST, ImageManifest, LayoutLocation, RegistryLocation
+from cachelib.model.oci import CATALOG_TAG, CONFIG, INDEX_TAG, LAYER_GZIP, MANIFEST, RegistryLocation
 from cachelib.model.upstream import Offer, Upstream
 from cachelib.model.wanted import Wanted, WantedSpec
 from cachelib.pipeline.layers import read_upstreams
 from cachelib.steps import artifacts
 from cachelib.tools import web_mirror
-from cachelib.tools.layout import LayoutRepository
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.registry import RegistryRepository
 from tests.conftest import need
+from tests.support.bases import base_image
 from tests.support.caches import publish_catalog
 from tests.support.docker_registry import running
 from tests.support.double import RegistryDouble, serving_double
@@ -391,20 +389,6 @@ def test_in_one_registry_layers_are_taken_over(tmp_path: Path) -> None:
         assert not any("http.request.method=PUT" in line for line in asked)
         pipeline.index(ws, f"{server.url}/own")
         assert pipeline.verify(ws, f"{server.url}/own").exit_code == 0
-
-
-def base_image(folder: Path) -> str:
-    """A base of one layer, in a layout."""
-    repository = LayoutRepository(LayoutLocation(path=folder / "base"))
-    inner = b"the libc"
-    layer = artifacts.described(LAYER_GZIP, gzip.compress(inner, mtime=0))
-    about = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [str(Digest.of(inner))]}}
-    config = artifacts.described(CONFIG, json.dumps(about).encode())
-    repository.put_blob(layer, lambda: io.BytesIO(gzip.compress(inner, mtime=0)))
-    repository.put_blob(config, lambda: io.BytesIO(json.dumps(about).encode()))
-    repository.put_manifest(ImageManifest(media_type=MANIFEST, config=config, layers=(layer,), annotations={}).raw(), "1")
-    repository.flush()
-    return f"oci-layout:{folder}/base:1"
 
 
 def test_weather_site_api_and_why_tell_of_it(tmp_path: Path) -> None:

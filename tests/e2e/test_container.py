@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,23 +11,7 @@ import pytest
 
 from cachelib import pipeline
 from tests.conftest import need
-
-
-def base_with_a_shell(folder: Path) -> str:
-    """A base that holds a shell and the libc of this machine, and nothing else."""
-    umoci, rootfs, base = need("umoci"), folder / "rootfs", f"{folder}/base"
-    for library in ("libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"):
-        for place in (Path("/lib64"), Path("/lib"), *Path("/lib").glob("*-linux-gnu")):
-            if (place / library).is_file():
-                target = rootfs / place.relative_to("/") / library
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(place / library, target)
-    (rootfs / "bin").mkdir()
-    shutil.copy("/bin/dash", rootfs / "bin/sh")
-    subprocess.run([umoci, "init", "--layout", base], check=True, capture_output=True)
-    subprocess.run([umoci, "new", "--image", f"{base}:1"], check=True, capture_output=True)
-    subprocess.run([umoci, "insert", "--rootless", "--image", f"{base}:1", str(rootfs), "/"], check=True, capture_output=True)
-    return f"oci-layout:{base}:1"
+from tests.support.bases import base_of_this_machine
 
 
 def test_a_container_of_the_examples_runs(
@@ -40,7 +23,7 @@ def test_a_container_of_the_examples_runs(
         pytest.skip("chroot needs root")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.authority))  # type: ignore[attr-defined]
     report = pipeline.container(
-        workspace, specs=["sundial", "moonphase +emoji"], base=base_with_a_shell(tmp_path), tags=["tools"],
+        workspace, specs=["sundial", "moonphase +emoji"], base=base_of_this_machine(tmp_path, "sh"), tags=["tools"],
         to=published.removesuffix("/v1.1"), put_to=f"oci-layout:{tmp_path}/out",
     )  # fmt: skip
     assert report.exit_code == 0, report.text

@@ -23,6 +23,7 @@ from cachelib.tools.spack import Folders, Spack
 from tests.conftest import need
 from tests.contract.conftest import TESTER
 from tests.e2e.conftest import EXAMPLES, PROJECT, SHARED
+from tests.support.bases import base_of_this_machine
 from tests.support.certificates import Certificates
 from tests.support.docker_registry import Server, running
 from tests.support.tokens import issuing
@@ -120,19 +121,9 @@ def test_an_image_runs_as_a_container(workspace: pipeline.Workspace, mirror: Pat
     umoci = need("umoci")
     if os.geteuid() != 0:
         pytest.skip("chroot needs root")
-    rootfs = tmp_path / "libc"
-    for library in ("libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"):
-        for folder in (Path("/lib64"), Path("/lib"), *Path("/lib").glob("*-linux-gnu")):
-            if (folder / library).is_file():
-                target = rootfs / folder.relative_to("/") / library
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(folder / library, target)
-    base = f"{tmp_path}/base"
-    subprocess.run([umoci, "init", "--layout", base], check=True, capture_output=True)
-    subprocess.run([umoci, "new", "--image", f"{base}:libc"], check=True, capture_output=True)
-    subprocess.run([umoci, "insert", "--rootless", "--image", f"{base}:libc", str(rootfs), "/"], check=True, capture_output=True)
+    base = base_of_this_machine(tmp_path)
     settings = workspace.settings
-    stack = dataclasses.replace(settings.stacks["examples"], base_image=f"oci-layout:{base}:libc")
+    stack = dataclasses.replace(settings.stacks["examples"], base_image=base)
     based = dataclasses.replace(workspace, settings=dataclasses.replace(settings, stacks={"examples": stack}))
     assert pipeline.push(based, f"oci-layout:{tmp_path / 'registry'}").exit_code == 0
     (sundial,) = [entry for entry in DiskMirror(mirror).entries() if entry.spec.root.name == "sundial"]
