@@ -8,26 +8,24 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cachelib.model.errors import BuildError, CacheError
+from cachelib.model.errors import CacheError
 from cachelib.model.inputs import parse_inputs
-from cachelib.model.oci import Location, RegistryLocation
-from cachelib.model.outcome import BuildOutcome, Failed, Rejected, Reused
+from cachelib.model.oci import RegistryLocation
+from cachelib.model.outcome import BuildOutcome, Failed, Reused
 from cachelib.model.record import Origin
 from cachelib.model.stack import Stack
 from cachelib.model.upstream import holders
 from cachelib.model.wanted import Wanted
-from cachelib.pipeline.concretize import concretize
-from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.layers import read_upstreams
+from cachelib.pipeline.preparing import Ready, prepare
 from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps import build_reports, building, gathering, layering, reports
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reports import Report
-from cachelib.steps.targets import choose_target
 from cachelib.steps.weather import wanted_of
 from cachelib.tools import actions, git
 from cachelib.tools.files import read_end
@@ -181,63 +179,6 @@ def _wanted(ready: Ready, lock: building.Lock, described: Mapping[str, Mapping[s
     here = next((f"{node.platform} {node.os}" for node in lock.buildable()), before)  # Spack may refuse everything
     refused = {one.request: one.reason for one in ready.rejected}
     return wanted_of(ready.name, here, lock, restricted=building.restricted(described), refused=refused)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """A build that can begin: a configured Spack and a concretized environment (no lock where every request was refused)."""
-
-    name: str
-    stack: Stack
-    spack: Spack
-    mirror: DiskMirror
-    location: Location
-    env: Path
-    lock: building.Lock | None
-    rejected: tuple[Rejected, ...]
-
-    def installed(self) -> frozenset[str]:
-        """What is in the install tree already."""
-        return frozenset(h for h, facts in self.spack.describe(self.env).items() if facts["installed"])
-
-    def mirrored(self) -> frozenset[str]:
-        """What is in the mirror already."""
-        return frozenset(entry.hash for entry in self.mirror.entries(lambda _: None))
-
-
-def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: str) -> Ready:
-    """Install what is missing, and concretize; raise CacheError where no build could begin."""
-    name, stack = ws.stack(stack_name)
-    if stack.targets and not choose_target(stack.targets, ws.machine):
-        raise BuildError(
-            f"stack {name} has no target for {ws.machine}",
-            hint=f"add one to its `targets`: {', '.join(stack.targets)} suit other machines",
-        )
-    spack, repos = prepare_spack(ws, stack, name, spack_root)
-    chosen = replace(stack, compilers=_compilers(spack, stack, name))
-    mirror, location = ws.mirror(stack.image_name), ws.location("").child(stack.image_name)
-    env, lock, rejected = concretize(ws, spack, name, chosen, repos, tuple(specs) or stack.specs, bool(specs), mirror, location)
-    return Ready(name=name, stack=stack, spack=spack, mirror=mirror, location=location, env=env, lock=lock, rejected=tuple(rejected))
-
-
-def _compilers(spack: Spack, stack: Stack, name: str) -> tuple[str, ...]:
-    """Those of the stack's compilers that are here: Spack would search for hours for a way to build another one with itself.
-
-    Raises BuildError where none is.
-    """
-    if not stack.compilers or stack.environment or "packages" in stack.config:
-        return stack.compilers  # what a person configures may bring compilers along
-    found, there = spack.compilers(stack.compilers)
-    if not found:
-        spack.find_compilers()  # one may have been installed since Spack looked
-        found, there = spack.compilers(stack.compilers)
-    if not found:
-        raise BuildError(
-            f"stack {name} takes {' or '.join(stack.compilers)}, and Spack finds {', '.join(there) or 'no compiler'} on this machine",
-            hint="install one (on Debian and Ubuntu `apt install gcc-13 g++-13 gfortran-13`), or name one that is here in `compilers`; "
-            "`system_packages` of the stack has GitHub's runners install it",
-        )
-    return found
 
 
 def _published(ws: Workspace, ready: Ready) -> frozenset[str]:

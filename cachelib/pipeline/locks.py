@@ -12,8 +12,8 @@ from cachelib.model.oci import parse_json
 from cachelib.model.outcome import Rejected
 from cachelib.model.ports import Repository
 from cachelib.model.stack import Stack
-from cachelib.pipeline.building import prepare
 from cachelib.pipeline.concretize import given_environment, tree_digest
+from cachelib.pipeline.preparing import prepare
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building, remembering
 

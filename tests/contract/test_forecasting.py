@@ -18,9 +18,9 @@ from cachelib.model.plan import PLAN_VERSION, StackPlan
 from cachelib.model.schedule import Schedule
 from cachelib.model.wanted import Wanted, WantedSpec
 from cachelib.pipeline import building, planning
-from cachelib.pipeline.building import Ready
 from cachelib.pipeline.locks import Concretized
 from cachelib.pipeline.plans import write_plan
+from cachelib.pipeline.preparing import Ready
 from cachelib.steps import remembering
 from cachelib.tools.layout import LayoutRepository
 from tests.support.caches import LOCK

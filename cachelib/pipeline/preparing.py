@@ -1,0 +1,76 @@
+"""A build that can begin: Spack and its recipes installed, the compilers chosen, the requests concretized."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cachelib.model.errors import BuildError
+from cachelib.model.oci import Location
+from cachelib.model.outcome import Rejected
+from cachelib.model.stack import Stack
+from cachelib.pipeline.concretize import concretize
+from cachelib.pipeline.installing import prepare_spack
+from cachelib.pipeline.workspace import Workspace
+from cachelib.steps import building
+from cachelib.steps.targets import choose_target
+from cachelib.tools.mirror import DiskMirror
+from cachelib.tools.spack import Spack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A build that can begin: a configured Spack and a concretized environment (no lock where every request was refused)."""
+
+    name: str
+    stack: Stack
+    spack: Spack
+    mirror: DiskMirror
+    location: Location
+    env: Path
+    lock: building.Lock | None
+    rejected: tuple[Rejected, ...]
+
+    def installed(self) -> frozenset[str]:
+        """What is in the install tree already."""
+        return frozenset(h for h, facts in self.spack.describe(self.env).items() if facts["installed"])
+
+    def mirrored(self) -> frozenset[str]:
+        """What is in the mirror already."""
+        return frozenset(entry.hash for entry in self.mirror.entries(lambda _: None))
+
+
+def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: str) -> Ready:
+    """Install what is missing, and concretize; raise CacheError where no build could begin."""
+    name, stack = ws.stack(stack_name)
+    if stack.targets and not choose_target(stack.targets, ws.machine):
+        raise BuildError(
+            f"stack {name} has no target for {ws.machine}",
+            hint=f"add one to its `targets`: {', '.join(stack.targets)} suit other machines",
+        )
+    spack, repos = prepare_spack(ws, stack, name, spack_root)
+    chosen = replace(stack, compilers=_compilers(spack, stack, name))
+    mirror, location = ws.mirror(stack.image_name), ws.location("").child(stack.image_name)
+    env, lock, rejected = concretize(ws, spack, name, chosen, repos, tuple(specs) or stack.specs, bool(specs), mirror, location)
+    return Ready(name=name, stack=stack, spack=spack, mirror=mirror, location=location, env=env, lock=lock, rejected=tuple(rejected))
+
+
+def _compilers(spack: Spack, stack: Stack, name: str) -> tuple[str, ...]:
+    """Those of the stack's compilers that are here: Spack would search for hours for a way to build another one with itself.
+
+    Raises BuildError where none is.
+    """
+    if not stack.compilers or stack.environment or "packages" in stack.config:
+        return stack.compilers  # what a person configures may bring compilers along
+    found, there = spack.compilers(stack.compilers)
+    if not found:
+        spack.find_compilers()  # one may have been installed since Spack looked
+        found, there = spack.compilers(stack.compilers)
+    if not found:
+        raise BuildError(
+            f"stack {name} takes {' or '.join(stack.compilers)}, and Spack finds {', '.join(there) or 'no compiler'} on this machine",
+            hint="install one (on Debian and Ubuntu `apt install gcc-13 g++-13 gfortran-13`), or name one that is here in `compilers`; "
+            "`system_packages` of the stack has GitHub's runners install it",
+        )
+    return found
