@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cachelib.model.develop import PACKAGE, Develop
 from cachelib.model.setting import LINE, NAME, doc
 from cachelib.model.upstream import UPSTREAM
 
@@ -128,6 +129,14 @@ class Stack:
         metadata=doc(
             "Package repositories beside the builtin one: folders with a repo.yaml, relative to cache.yaml.",
             item={"type": "string", "pattern": LINE},
+        ),
+    )
+    develop: Mapping[str, Develop] = field(
+        default_factory=dict,
+        metadata=doc(
+            "Packages whose code lies in a git checkout here, by name: what is built is the commit that it is at, and that is a part of "
+            "the hash. The recipe needs the repository's address (`git = ...`) and the version.",
+            key=PACKAGE,
         ),
     )
     image: str = field(

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from cachelib.model.develop import Code
 from cachelib.model.errors import ConfigError
 from cachelib.model.oci import Location, RegistryLocation
 from cachelib.model.outcome import Rejected
@@ -17,6 +18,7 @@ from cachelib.model.stack import Stack
 from cachelib.model.upstream import upstream_mirrors
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building
+from cachelib.steps.developing import check_known
 from cachelib.tools import git
 from cachelib.tools.files import write_atomically
 from cachelib.tools.mirror import DiskMirror
@@ -33,6 +35,7 @@ def concretize(
     asked: bool,
     mirror: DiskMirror,
     location: Location,
+    code: tuple[Code, ...] = (),
 ) -> tuple[Path, building.Lock | None, list[Rejected]]:
     """One concretization for all requests; those that Spack refuses are set aside with its reason. A lock is remembered."""
     given = given_environment(ws, stack)
@@ -50,7 +53,8 @@ def concretize(
 
     def attempt(wanted: Sequence[str]) -> tuple[Path, str]:
         """Concretize; return the environment's folder and, where it failed, Spack's reason."""
-        text = yaml.safe_dump(building.environment_yaml(stack, wanted, machine=ws.machine, mirrors=mirrors, given=given), sort_keys=False)
+        data = building.environment_yaml(stack, wanted, machine=ws.machine, mirrors=mirrors, given=given, code=code)
+        text = yaml.safe_dump(data, sort_keys=False)
         key = building.lock_key(git.head(spack.root, ws.env) or stack.spack.commit, stack, text, spack.detected(), recipes)
         env = ws.var / "work" / stack.image_name / "env" / f"{name}-{key[:12]}"
         if (env / "spack.lock").is_file():
@@ -78,7 +82,9 @@ def concretize(
     if reason:
         rejected += [building.rejection(request, reason) for request in wanted or ([stack.environment] if whole else [])]
         return env, None, rejected
-    return env, building.parse_lock(json.loads((env / "spack.lock").read_text(encoding="utf-8"))), rejected
+    lock = building.parse_lock(json.loads((env / "spack.lock").read_text(encoding="utf-8")))
+    check_known(lock)
+    return env, lock, rejected
 
 
 def given_environment(ws: Workspace, stack: Stack) -> dict[str, Any] | None:

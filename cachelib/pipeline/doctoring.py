@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from cachelib.model.github import PUBLIC_SERVER, is_repository, package_page, re
 from cachelib.model.machine import FoundSpack
 from cachelib.model.oci import LayoutLocation, RegistryLocation
 from cachelib.model.stack import Stack
+from cachelib.pipeline.developing import code_of
 from cachelib.pipeline.doctoring_github import ask_github
 from cachelib.pipeline.signing import check_signing
 from cachelib.pipeline.workspace import open_workspace
@@ -79,6 +81,8 @@ class _Doctor:
             )
             for stack_name, stack in settings.stacks.items():
                 yield local_checks.spack_check(stack_name, stack, self._spack(stack))
+                if stack.develop or stack.environment:
+                    yield from local_checks.code_checks(stack_name, _tried(partial(code_of, ws, stack), CacheError))
         if isinstance(settings, Settings):
             yield from check_signing(ws)
         machine = look_at_machine(ws.var, ws.env)

@@ -9,6 +9,7 @@ import yaml
 
 from cachelib.model.errors import ConfigError, InstallError
 from cachelib.model.stack import Stack, is_release, spack_line
+from cachelib.pipeline.developing import checkouts
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps.reports import Report
 from cachelib.tools import git
@@ -56,7 +57,8 @@ def prepare_spack(ws: Workspace, stack: Stack, name: str, spack_root: str) -> tu
         )
     repos = _namespaces(ws, stack)
     repos["builtin"] = str(packages / "repos" / "spack_repo" / "builtin")
-    spack.configure(repos, new_enough_for_installer=(major, minor) >= (1, 1))
+    code = {name: folder.as_uri() for name, folder in checkouts(ws, stack).items()}
+    spack.configure(repos, new_enough_for_installer=(major, minor) >= (1, 1), code=code)
     if not spack.detected():
         ws.progress.say("looking for compilers (the first time Spack also reads all recipes: a minute or two)")
         spack.find_compilers()

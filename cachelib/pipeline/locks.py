@@ -13,12 +13,13 @@ from cachelib.model.outcome import Rejected
 from cachelib.model.ports import Repository
 from cachelib.model.stack import Stack
 from cachelib.pipeline.concretize import given_environment, tree_digest
+from cachelib.pipeline.developing import code_of
 from cachelib.pipeline.preparing import prepare
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building, remembering
 
 #: Raised when the same settings would be concretized otherwise.
-_VERSION = 2
+_VERSION = 3
 _FILES = ("spack.yaml", "spack.lock")
 #: The file beside them that has the hashes of what may not be given away.
 RESTRICTED = "restricted.json"
@@ -72,7 +73,8 @@ def _key(ws: Workspace, name: str, stack: Stack, specs: Sequence[str], spack_roo
     if given is not None and "include" in given:
         return ""  # what those files say is Spack's to find out
     recipes = [tree_digest(ws.folder / repo) for repo in stack.repos]
-    facts = [_VERSION, name, runner, ws.machine, image, asdict(stack), list(specs), recipes, given]
+    code = [asdict(one) for one in code_of(ws, stack)]
+    facts = [_VERSION, name, runner, ws.machine, image, asdict(stack), list(specs), recipes, given, code]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 

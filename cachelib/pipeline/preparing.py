@@ -11,6 +11,7 @@ from cachelib.model.oci import Location
 from cachelib.model.outcome import Rejected
 from cachelib.model.stack import Stack
 from cachelib.pipeline.concretize import concretize
+from cachelib.pipeline.developing import code_of
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building
@@ -52,7 +53,8 @@ def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: st
     spack, repos = prepare_spack(ws, stack, name, spack_root)
     chosen = replace(stack, compilers=_compilers(spack, stack, name))
     mirror, location = ws.mirror(stack.image_name), ws.location("").child(stack.image_name)
-    env, lock, rejected = concretize(ws, spack, name, chosen, repos, tuple(specs) or stack.specs, bool(specs), mirror, location)
+    code = code_of(ws, stack)
+    env, lock, rejected = concretize(ws, spack, name, chosen, repos, tuple(specs) or stack.specs, bool(specs), mirror, location, code)
     return Ready(name=name, stack=stack, spack=spack, mirror=mirror, location=location, env=env, lock=lock, rejected=tuple(rejected))
 
 

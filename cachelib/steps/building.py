@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cachelib.model.develop import Code
 from cachelib.model.errors import BuildError, FormatError
 from cachelib.model.outcome import BuildOutcome, Built, Failed, Phase, Rejected, Reused, Skipped
 from cachelib.model.record import EnvChange, Origin, PackageInfo, Record
@@ -96,15 +97,17 @@ def environment_yaml(
     machine: str,
     mirrors: Mapping[str, str],
     given: Mapping[str, Any] | None,
+    code: Iterable[Code] = (),
 ) -> dict[str, Any]:
     """The spack.yaml of a build, as data: the requests, and what makes its binaries useful to others.
 
-    `given` is the person's own environment; what it says is kept, what the cache needs is put over it.
+    `given` is the person's own environment; what it says is kept, what the cache needs is put over it. `code` is built as its commits.
     """
-    packages: dict[str, Any] = {}
+    packages: dict[str, Any] = {one.name: {"require": [one.requirement]} for one in code}
     if target := choose_target(stack.targets, machine):
-        # One target for the whole DAG: runners differ in CPU, and each CPU would give other hashes.
-        packages["all"] = {"require": [f"target={target}"]}
+        # One target for the whole DAG: runners differ in CPU, and each CPU would give other hashes. A package with requirements of its own
+        # is free of those of all, and follows the preference.
+        packages["all"] = {"require": [f"target={target}"], "target": [target]}
     if stack.compilers:
         for language in ("c", "cxx", "fortran"):
             packages[language] = {"require": [{"one_of": list(stack.compilers)}]}
@@ -116,6 +119,8 @@ def environment_yaml(
         "mirrors": {name: {"url": url, "binary": True, "source": False, "signed": False} for name, url in mirrors.items()},
     }
     merged = _merge(_merge(dict(given or {}), ours), stack.config)
+    # What lies at a path is no part of a hash of Spack's: it is built as a commit, or not at all.
+    merged.pop("develop", None)
     merged["specs"] = [*((given or {}).get("specs") or ()), *requests]
     return {"spack": merged}
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from cachelib.model.check import Check, Unknown, ok, problem, unchecked, warning
 from cachelib.model.config import Settings
-from cachelib.model.errors import BuildError, ConfigError, InstallError
+from cachelib.model.develop import Code
+from cachelib.model.errors import BuildError, CacheError, ConfigError, InstallError
 from cachelib.model.github import repository_of
 from cachelib.model.machine import Disk, FoundSpack, Machine
 from cachelib.model.oci import Location, RegistryLocation
@@ -32,6 +33,15 @@ def settings_check(settings: Settings | ConfigError) -> Check:
     count = "one stack" if len(settings.stacks) == 1 else f"{len(settings.stacks)} stacks"
     # The schema takes 40 hex digits and nothing else for a pin.
     return ok("cache.yaml", f"it is right: {count}, Spack and packages pinned by commit")
+
+
+def code_checks(stack: str, code: tuple[Code, ...] | CacheError) -> Iterator[Check]:
+    """Whether the code that a stack builds from checkouts is in commits."""
+    if isinstance(code, CacheError):
+        yield problem(f"code of {stack}", type(code), code.message, code.hint)
+    elif code:
+        told = ", ".join(f"{one.name}@{one.version} is commit {one.commit[:12]}" for one in code)
+        yield ok(f"code of {stack}", told)
 
 
 def place_checks(written: str, location: Location, *, on_github: bool, repository: str, by_default: bool) -> Iterator[Check]:

@@ -175,6 +175,11 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
         for at, repo in enumerate(stack.repos):
             if not _is_file(folder / repo / "repo.yaml"):
                 yield ("stacks", name, "repos", at), f"{repo} holds no repo.yaml, relative to {folder}"
+        for package, develop in stack.develop.items():
+            if develop.name != package:
+                yield ("stacks", name, "develop", package, "spec"), f"the spec of {package} is {develop.spec}, which names another package"
+            if not _is_folder(folder / develop.path):
+                yield ("stacks", name, "develop", package, "path"), f"{develop.path} is no folder, relative to {folder}"
         other, first = images.setdefault(stack.image_name, (name, stack))
         if first.base_image != stack.base_image:
             yield (
@@ -194,6 +199,13 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
     except (OSError, ValueError):
         return False
 

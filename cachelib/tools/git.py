@@ -76,6 +76,23 @@ def top(folder: Path, env: Mapping[str, str]) -> str:
     return found.text.strip() if found.code == 0 else ""
 
 
+def last_commit(folder: Path, env: Mapping[str, str]) -> str:
+    """The last commit that changed something in a folder of a checkout; nothing where there is none.
+
+    A shallow clone doesn't know more than its own commits: there it is the oldest of them at the latest.
+    """
+    found = _git(env, folder, "log", "-1", "--format=%H", "--", ".")
+    return found.text.strip() if found.code == 0 else ""
+
+
+def changes(folder: Path, env: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The files of a folder of a checkout that differ from its commit, and those that git neither knows nor ignores."""
+    done = _git(env, folder, "status", "--porcelain", "-z", "--no-renames", "--", ".")
+    _must(done, str(folder))
+    told = [(line[:2], line[3:]) for line in done.text.rstrip("\n").split("\0") if line]
+    return tuple(path for mark, path in told if mark != "??"), tuple(path for mark, path in told if mark == "??")
+
+
 def origin(folder: Path, env: Mapping[str, str]) -> str:
     """The address of the remote `origin`, or nothing where there is none; raise CacheError where there is no git."""
     found = _git(env, folder, "config", "--get", "remote.origin.url")

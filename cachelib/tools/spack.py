@@ -29,6 +29,10 @@ _KEPT = re.compile(
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
+#: The scope below all others, beside the configuration.
+_MACHINE = "machine"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
     """Where a walled-off Spack keeps its things."""
@@ -57,7 +61,7 @@ class Spack:
             # clingo comes from this interpreter's environment, so Spack bootstraps nothing from the network.
             "SPACK_PYTHON": python,
             "SPACK_USER_CONFIG_PATH": str(folders.config),
-            "SPACK_SYSTEM_CONFIG_PATH": str(folders.config / "none"),
+            "SPACK_SYSTEM_CONFIG_PATH": str(folders.config / _MACHINE),
             "SPACK_USER_CACHE_PATH": str(folders.cache),
             # What it does is told as it does it: into a pipe Python writes blocks, and a person would see an hour's lines at once.
             "PYTHONUNBUFFERED": "1",
@@ -71,8 +75,8 @@ class Spack:
             raise InstallError(f"{self._program} does not run: {done.text.strip()[-500:] or 'it printed nothing'}")
         return int(match[1]), int(match[2]), match[0]
 
-    def configure(self, repos: Mapping[str, str], new_enough_for_installer: bool) -> None:
-        """Write the configuration that holds for every stack of this Spack."""
+    def configure(self, repos: Mapping[str, str], new_enough_for_installer: bool, code: Mapping[str, str] | None = None) -> None:
+        """Write the configuration that holds for every stack of this Spack; `code` are repositories on this machine by package."""
         config: dict[str, Any] = {
             "install_tree": {"root": str(self._folders.store), "padded_length": self._folders.padding},
             "build_stage": [str(self._folders.stage)],
@@ -83,12 +87,15 @@ class Spack:
         if new_enough_for_installer:
             config["installer"] = "old"  # whose output is read here; the other one is experimental
         self.write_settings({"config": config, "repos": dict(repos), "bootstrap": {"enable": False}})
+        # Where the code is fetched from is no part of a hash, nor of an environment that goes to other machines.
+        fetched = {name: {"package_attributes": {"git": url}} for name, url in (code or {}).items()}
+        self.write_settings({"packages": fetched}, scope=self._folders.config / _MACHINE)
 
-    def write_settings(self, sections: Mapping[str, Any]) -> None:
+    def write_settings(self, sections: Mapping[str, Any], *, scope: Path | None = None) -> None:
         """Write sections of the configuration, each as its file; what is as it should be is left alone."""
         for name, section in sections.items():
             text = yaml.safe_dump({name: section}, sort_keys=False)
-            path = self._folders.config / f"{name}.yaml"
+            path = (scope or self._folders.config) / f"{name}.yaml"
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 write_atomically(path, text.encode())
 

@@ -20,6 +20,7 @@ from pytest_socket import SocketBlockedError, disable_socket, enable_socket
 
 from cachelib import pipeline
 from cachelib.model.check import Check, Unknown, Verdict
+from cachelib.model.errors import ConfigError
 from cachelib.model.machine import Disk, Machine
 from cachelib.model.stack import PackagesPin, SpackPin, Stack
 from cachelib.pipeline import doctoring
@@ -27,6 +28,7 @@ from cachelib.steps import local_checks
 from cachelib.steps.reports import Report
 from cachelib.steps.targets import can_run
 from cachelib.tools import machine, web
+from tests.conftest import need
 from tests.support.double import Fault, RegistryDouble, serving, serving_double
 from tests.support.github_site import (
     NAME,
@@ -356,6 +358,20 @@ def test_a_runner_below_the_target_of_the_stack(patient: Patient) -> None:
     assert (item["outcome"], patient.report.exit_code) == ("problem", 5)
     assert f"this runner is {host.name}, below the stack's {above}" in item["words"]
     assert "pin a lower target" in item["remedy"]
+
+
+def test_code_that_is_in_no_commit(patient: Patient) -> None:
+    subprocess.run([need("git"), "init", "-q"], cwd=patient.folder, check=True)
+    patient.stack["develop"] = {"solver": {"spec": "solver@main"}}
+    item = patient.look(offline=True)["code of main"]
+    assert (item["outcome"], patient.report.exit_code) == ("problem", ConfigError.exit_code)
+    author = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", *author, "commit", "-qm", "one", "--allow-empty"], cwd=patient.folder, check=True)
+    subprocess.run(["git", "add", "cache.yaml"], cwd=patient.folder, check=True)
+    subprocess.run(["git", *author, "commit", "-qm", "two"], cwd=patient.folder, check=True)
+    item = patient.look(offline=True)["code of main"]
+    assert item["outcome"] == "ok"
+    assert item["words"].startswith("solver@main is commit ")
 
 
 def judged(targets: tuple[str, ...], machine: str, cpu: str | Unknown) -> Check:

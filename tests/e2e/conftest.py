@@ -96,6 +96,7 @@ class Client:
     mirrors: Mapping[str, str] = field(default_factory=dict)
     cache: Path
     signed: bool = False
+    repos: Mapping[str, str] = field(default_factory=lambda: {"examples": str(EXAMPLES / "spack_repo/examples")})
 
     def env(self) -> dict[str, str]:
         """The environment in which Spack is this user's, with the user's configuration written."""
@@ -107,7 +108,7 @@ class Client:
                 # OCI blobs are kept in the source cache: it must be this client's own, or nothing is downloaded.
                 "source_cache": str(self.home / "sources"), "misc_cache": str(self.cache), "test_stage": str(self.home / "test"),
             },
-            "repos": {"builtin": str(self.packages / "repos/spack_repo/builtin"), "examples": str(EXAMPLES / "spack_repo/examples")},
+            "repos": {"builtin": str(self.packages / "repos/spack_repo/builtin"), **self.repos},
             # Spack doesn't even look for gpg where it may not bootstrap one; it is there, so none is fetched.
             "bootstrap": {"enable": self.signed, "root": str(self.home / "bootstrap")},
             "mirrors": {name: {"url": url, "signed": self.signed} for name, url in self.mirrors.items()},

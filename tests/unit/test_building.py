@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from cachelib.model.develop import Code
 from cachelib.model.errors import BuildError
 from cachelib.model.outcome import Built, Failed, Phase, Reused, Skipped
 from cachelib.model.record import EnvChange, Origin, Record, apply_environment, parse_record
 from cachelib.model.stack import PackagesPin, SpackPin, Stack
 from cachelib.steps import building
 from cachelib.steps.building import LONG, NO_TIME, InstallWatch, Lock, classify, environment_yaml, parse_lock, rejection, to_mirror
+from cachelib.steps.developing import check_known
 from tests.support.mirrors import make_node
 
 LIB, TOOL = make_node("lib"), make_node("tool")
@@ -143,7 +145,8 @@ def test_the_environment_of_a_build() -> None:
         ["hdf5 +mpi"], machine="arm64", mirrors={"cache": "file:///m"}, given=None,
     )["spack"]  # fmt: skip
     assert made["specs"] == ["hdf5 +mpi"]
-    assert made["packages"]["all"] == {"require": ["target=aarch64"], "variants": "~docs"}
+    # The preference is for packages with requirements of their own, for which those of all don't hold.
+    assert made["packages"]["all"] == {"require": ["target=aarch64"], "target": ["aarch64"], "variants": "~docs"}
     assert made["packages"]["c"] == {"require": [{"one_of": ["gcc@12"]}]}
     assert made["mirrors"]["cache"] == {"url": "file:///m", "binary": True, "source": False, "signed": False}
     assert made["concretizer"] == {"unify": "when_possible", "reuse": False}
@@ -156,6 +159,26 @@ def test_a_given_environment_is_kept() -> None:
     assert made["packages"] == {"mpi": {"require": "openmpi"}}
     assert set(made["mirrors"]) == {"mine", "cache"}
     assert (made["view"], made["concretizer"]["unify"]) == (False, True)
+
+
+def test_code_is_required_by_its_commit() -> None:
+    given = {"specs": [], "develop": {"solver": {"spec": "solver@main"}}, "packages": {"solver": {"require": "+gpu"}}}
+    code = [Code(name="solver", version="main", commit="a" * 40)]
+    made = environment_yaml(stack(), ["solver"], machine="x86_64", mirrors={}, given=given, code=code)["spack"]
+    assert made["packages"] == {"solver": {"require": ["+gpu", f"@main commit={'a' * 40}"]}}
+    assert "develop" not in made, "Spack would build what lies at the path, whatever that is"
+
+
+def test_what_is_built_from_a_path_is_refused() -> None:
+    raw = {**APP, "parameters": {"dev_path": "/home/me/app"}}
+    data = {
+        "concrete_specs": {one["hash"]: one for one in (raw, LIB)},
+        "roots": [{"hash": APP["hash"], "spec": "app dev_path=/home/me/app"}],
+    }
+    with pytest.raises(BuildError, match="built from /home/me/app") as caught:
+        check_known(parse_lock(data))
+    assert "develop:" in caught.value.hint
+    check_known(lock())
 
 
 @pytest.mark.parametrize("data", [{}, {"concrete_specs": 1}, {"concrete_specs": {"x": {}}}])
