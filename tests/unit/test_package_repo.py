@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cachelib.model.errors import UsageError
+from cachelib.model.errors import FormatError, UsageError
 from cachelib.model.inputs import parse_inputs, parse_setup
 from cachelib.model.package_repo import MOST_REPOS, FolderRepo, GitRepo, joined, parse_asked, parse_pinned, parse_repo
+from cachelib.model.plan import PLAN_VERSION, parse_plan
 from tests.unit.test_config import GOOD, problems
+from tests.unit.test_planning import lock, plan
 
 COMMIT = "2e907202bcc8209a6a62243aab50c179b524cc3b"
 URL = "https://github.com/org/recipes.git"
@@ -101,6 +104,18 @@ def test_the_input_is_named(text: str) -> None:
     with pytest.raises(UsageError, match="the input `repos`") as caught:
         parse_inputs(json.dumps({"repos": text}))
     assert caught.value.hint
+
+
+def test_a_plan_has_commits_and_nothing_that_moves() -> None:
+    pinned = f"{URL}#{COMMIT}:mine"
+    made = replace(plan(lock()), repos=("near", pinned))
+    stack = json.loads(json.dumps(made.json()))
+    data = {"meta": {"plan": PLAN_VERSION}, "stacks": [stack]}
+    assert parse_plan(data) == (made,)
+    for bad in (f"{URL}#main", "ext::sh -c x", f"{URL}#{COMMIT}:../up"):
+        stack["repos"] = [bad]
+        with pytest.raises(FormatError, match="a plan is malformed"):
+            parse_plan(data)
 
 
 def test_those_that_are_asked_for_come_first_and_each_but_once() -> None:
