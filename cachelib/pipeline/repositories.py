@@ -79,10 +79,27 @@ def namespaces(ws: Workspace, repos: Sequence[str]) -> dict[str, str]:
 
 
 def _namespace(path: Path) -> str:
+    """The namespace that a package repository states; raise ConfigError where it states none, or one that Spack wouldn't take.
+
+    Spack only warns of such a repository, and then builds from others what was to be built from it.
+    """
     try:
-        return str(yaml.safe_load((path / "repo.yaml").read_text(encoding="utf-8"))["repo"]["namespace"])
-    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
-        raise ConfigError(f"{path / 'repo.yaml'} states no namespace: {error!r}", hint="it needs `repo: {namespace: NAME}`") from None
+        stated = yaml.safe_load((path / "repo.yaml").read_text(encoding="utf-8"))["repo"]
+        namespace, api = stated.get("namespace"), str(stated.get("api", "v1.0"))
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path / 'repo.yaml'} can't be read: {error!r}"[:500], hint="it needs `repo: {namespace: NAME}`") from None
+    # From version 2 of the package API on it follows from the folder (spack/repo.py, Repo).
+    if not api.startswith(("v0.", "v1.")):
+        derived = path.as_posix().rpartition("/spack_repo/")[2].replace("/", ".") if "/spack_repo/" in path.as_posix() else ""
+        if not derived or namespace not in (None, derived):
+            raise ConfigError(
+                f"{path / 'repo.yaml'} states package API {api} and namespace {namespace!r}, and Spack passes over it in that folder",
+                hint=f"since package API v2 it lies in a folder spack_repo/{namespace or 'NAME'}; name the one that does",
+            )
+        namespace = derived
+    if not isinstance(namespace, str) or not namespace:
+        raise ConfigError(f"{path / 'repo.yaml'} states no namespace", hint="it needs `repo: {namespace: NAME}`")
+    return namespace
 
 
 def folders(ws: Workspace, repo: str) -> tuple[Path, ...]:

@@ -118,6 +118,28 @@ def test_a_namespace_has_one_home(ws: pipeline.Workspace, tmp_path: Path) -> Non
         repositories.namespaces(ws, [f"{(tmp_path / 'three').as_uri()}#{builtin}:spack_repo/builtin"])
 
 
+@pytest.mark.parametrize(
+    ("folder", "text", "said"),
+    [
+        ("spack_repo/a", "repo: {namespace: a, api: v2.0}", "a"), ("spack_repo/a/b", "repo: {api: v2.2}", "a.b"),
+        ("mine", "repo: {namespace: a}", "a"), ("mine", "repo: {namespace: a, api: v1.0}", "a"),
+        ("mine", "repo: {namespace: mine, api: v2.0}", "Spack passes over it"), ("spack_repo/a", "repo: {namespace: b, api: v2.0}", "Spack passes over it"),
+        ("mine", "repo: {api: v1.0}", "states no namespace"), ("mine", "repo: {namespace: 5}", "states no namespace"),
+        ("mine", "repo: x", "can't be read"), ("mine", "[", "can't be read"), ("mine", "", "can't be read"),
+    ],
+)  # fmt: skip
+def test_the_namespace_is_the_one_that_spack_takes(ws: pipeline.Workspace, folder: str, text: str, said: str) -> None:
+    (ws.folder / folder).mkdir(parents=True)
+    (ws.folder / folder / "repo.yaml").write_text(text)
+    if " " not in said:
+        assert repositories.namespaces(ws, [folder]) == {said: str(ws.folder / folder)}
+        return
+    with pytest.raises(ConfigError, match=said) as caught:
+        repositories.namespaces(ws, [folder])
+    assert "repo.yaml" in caught.value.message
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize("protocol", ["0", "2"])
 def test_a_commit_that_is_not_there(ws: pipeline.Workspace, tmp_path: Path, protocol: str) -> None:
     commit(tmp_path / "origin", recipes("a"))
