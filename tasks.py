@@ -29,6 +29,7 @@ DIGEST = "the sha256 that the plan must have, as the job that made it told"
 HASH = "the beginning of a DAG hash (7 characters and more), or the name of a package of which one build fails"
 IMAGE = "look into this image alone"
 TO = "oci://HOST/NAME or oci-layout:DIR (default: $CACHE_REGISTRY, or cache.yaml's registry); image names are appended"
+REPO = "package repository that comes before the stack's own: a folder, or URL[#REF][:FOLDER] of a git repository; may be repeated"
 INPUTS = "the requests are the inputs of the workflow ($WORKFLOW_INPUTS)"
 
 
@@ -91,11 +92,12 @@ def install(_: Context, config: str = "", stack: str = "", spack: str = "") -> R
 
 
 @task(
-    iterable=["cache"],
+    iterable=["cache", "repo"],
     help={
         "cache": "mirror to install from, such as oci://ghcr.io/OWNER/REPO/v1.1; may be repeated",
         "spack_version": "tag, branch or commit of Spack (default: the pinned one)",
         "packages_version": "tag, branch or commit of Spack's packages (default: the pinned one)",
+        "repo": "package repository that comes before Spack's own: a folder, or URL[#REF][:FOLDER] of a git repository; may be repeated",
         "path": "folder that takes Spack and all that it makes (default: var/setup of this project; on GitHub $RUNNER_TEMP/spack)",
         "config": "the settings file whose first stack pins Spack (default: that of this project)",
         "inputs": "all of these but the settings file are the inputs of the workflow ($WORKFLOW_INPUTS)",
@@ -105,6 +107,7 @@ def install(_: Context, config: str = "", stack: str = "", spack: str = "") -> R
 def setup(
     _: Context,
     cache: list[str],
+    repo: list[str],
     spack_version: str = "",
     packages_version: str = "",
     path: str = "",
@@ -112,11 +115,11 @@ def setup(
     inputs: bool = False,
 ) -> Report:
     """Set a stock Spack up that installs from a cache, apart from the Spack that you have; on GitHub, for the steps that follow."""
-    return pipeline.setup(cache, spack_version, packages_version, path, config, inputs=inputs)
+    return pipeline.setup(cache, spack_version, packages_version, path, config, inputs=inputs, repos=repo)
 
 
 @task(
-    iterable=["spec"],
+    iterable=["spec", "repo"],
     help={
         "spec": "what to build, as after `spack install`; may be repeated (default: the stack's specs)",
         "config": CONFIG,
@@ -125,6 +128,7 @@ def setup(
         "to": TO,
         "workers": "runners that may build at once (default: as the stack says)",
         "out": "folder that takes plan.json and the concretized environments (default: var/plan)",
+        "repo": REPO,
         "rebuild": "build the requests again, though they are in the cache",
         "retry": "try what failed lately again, too",
         "inputs": INPUTS,
@@ -140,6 +144,7 @@ def setup(
 def plan(
     _: Context,
     spec: list[str],
+    repo: list[str],
     config: str = "",
     stack: str = "",
     spack: str = "",
@@ -160,7 +165,7 @@ def plan(
     ws = pipeline.open_workspace(config)
     return pipeline.plan(
         ws, spec, stack, spack, to, workers, out,
-        rebuild=rebuild, retry=retry, simulate=simulate, inputs=inputs, runner=runner, number=number, random=random, seed=seed,
+        rebuild=rebuild, retry=retry, simulate=simulate, inputs=inputs, runner=runner, number=number, random=random, seed=seed, repos=repo,
     )  # fmt: skip
 
 
@@ -179,7 +184,7 @@ def schedule(_: Context, config: str = "") -> Report:
 
 
 @task(
-    iterable=["spec"],
+    iterable=["spec", "repo"],
     help={
         "spec": "what to build, as after `spack install`; may be repeated (default: the stack's specs)",
         "config": CONFIG,
@@ -187,6 +192,7 @@ def schedule(_: Context, config: str = "") -> Report:
         "spack": SPACK,
         "jobs": "processes per package (default: the cores, shared out)",
         "packages": "packages that are built at once (default: half the cores, at most 4)",
+        "repo": REPO,
         "dry_run": "concretize and print what would be built, build nothing",
         "inputs": INPUTS,
     },
@@ -195,6 +201,7 @@ def schedule(_: Context, config: str = "") -> Report:
 def build(
     _: Context,
     spec: list[str],
+    repo: list[str],
     config: str = "",
     stack: str = "",
     spack: str = "",
@@ -204,7 +211,7 @@ def build(
     inputs: bool = False,
 ) -> Report:
     """Build specs with real Spack into the local mirror; a failing one never costs the others."""
-    return pipeline.build(pipeline.open_workspace(config), spec, stack, spack, jobs, packages, dry_run=dry_run, inputs=inputs)
+    return pipeline.build(pipeline.open_workspace(config), spec, stack, spack, jobs, packages, dry_run=dry_run, inputs=inputs, repos=repo)
 
 
 @task(

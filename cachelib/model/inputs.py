@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachelib.model.errors import UsageError
+from cachelib.model.package_repo import parse_asked
 
 #: More specs, or longer ones, are no request of a person.
 MOST_SPECS, LONGEST = 500, 4000
@@ -27,6 +28,7 @@ class RunInputs:
     seed: str = ""
     publish: bool = True
     site: bool = True
+    repos: tuple[str, ...] = ()
 
     @property
     def one_stack(self) -> bool:
@@ -58,6 +60,7 @@ class SetupInputs:
     spack_version: str = ""
     packages_version: str = ""
     path: str = ""
+    repos: tuple[str, ...] = ()
 
 
 def parse_inputs(text: str) -> RunInputs:
@@ -74,6 +77,7 @@ def parse_inputs(text: str) -> RunInputs:
         specs=specs, stack=_text(data, "stack").strip(), rebuild=_yes(data, "rebuild", default=False),
         workers=_number(data, "workers", MOST_WORKERS), random=_number(data, "random", MOST_RANDOM), seed=_text(data, "seed").strip(),
         publish=_yes(data, "publish", default=True), site=_yes(data, "site", default=True),
+        repos=_repos(data),
     ))  # fmt: skip
 
 
@@ -82,7 +86,7 @@ def parse_setup(text: str) -> SetupInputs:
     data = _read(text)
     return SetupInputs(
         caches=_lines(data, "cache"), spack_version=_text(data, "spack-version").strip(),
-        packages_version=_text(data, "packages-version").strip(), path=_text(data, "path"),
+        packages_version=_text(data, "packages-version").strip(), path=_text(data, "path"), repos=_repos(data),
     )  # fmt: skip
 
 
@@ -107,13 +111,19 @@ def _lines(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in _text(data, name).splitlines() if line.strip())
 
 
+def _repos(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Package repositories, separated by commas or lines, in the order in which they are asked."""
+    listed = (part.strip() for line in _lines(data, "repos") for part in line.split(","))
+    return tuple(map(str, parse_asked([text for text in listed if text], "the input `repos`")))
+
+
 def _text(data: Mapping[str, Any], name: str) -> str:
     value = data.get(name)
     if value is None:
         return ""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise UsageError(f"the input `{name}` is {value!r}", hint="it is a text")
-    if len(str(value)) > LONGEST * (MOST_SPECS if name in ("specs", "spec") else 1) or any(
+    if len(str(value)) > LONGEST * (MOST_SPECS if name in ("specs", "spec", "repos") else 1) or any(
         len(line) > LONGEST for line in str(value).splitlines()
     ):
         raise UsageError(f"the input `{name}` is too long", hint=f"a line has at most {LONGEST} characters")

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from cachelib.model.errors import FormatError
+from cachelib.model.errors import FormatError, UsageError
+from cachelib.model.package_repo import parse_pinned
 from cachelib.model.schedule import Schedule, parse_schedule
 from cachelib.model.spec import check_hash
 
 #: The minor version counts additions; readers ignore keys they don't know.
-PLAN_VERSION = "2.1"
+PLAN_VERSION = "2.2"
 
 
 class Action(Enum):
@@ -50,7 +51,8 @@ class StackPlan:
 
     `id` (8 hex digits) tells it from every other plan, so that its parts have names of their own; `needs` are the edges between the
     specs that are built; `bound` is the least time there can be; `roots` are the requests, by what they became. `rebuild` is what is built
-    though it is published: its binary is not fetched, and takes the place of the published one.
+    though it is published: its binary is not fetched, and takes the place of the published one. `repos` are package repositories that come
+    before the stack's own: folders, and commits, so that whoever builds has the recipes that were planned.
     """
 
     id: str
@@ -63,6 +65,7 @@ class StackPlan:
     bound: float
     roots: Mapping[str, str] = field(default_factory=dict)
     rebuild: frozenset[str] = frozenset()
+    repos: tuple[str, ...] = ()
 
     def of(self, action: Action) -> tuple[PlanItem, ...]:
         """The items that something is to become of."""
@@ -117,6 +120,7 @@ class StackPlan:
             "bound": round(self.bound, 1),
             "roots": dict(self.roots),
             "rebuild": sorted(self.rebuild),
+            "repos": list(self.repos),
         }
 
 
@@ -126,7 +130,7 @@ def parse_plan(data: Mapping[str, Any]) -> tuple[StackPlan, ...]:
         if str(data["meta"]["plan"]).partition(".")[0] != PLAN_VERSION.partition(".")[0]:
             raise FormatError(f"a plan of version {data['meta']['plan']!r}; this program reads {PLAN_VERSION}")
         return tuple(_stack(item) for item in data["stacks"])
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, UsageError) as error:
         raise FormatError(f"a plan is malformed: {error!r}"[:300]) from None
 
 
@@ -144,6 +148,7 @@ def _stack(data: Mapping[str, Any]) -> StackPlan:
         schedule=parse_schedule(data["schedule"]), bound=float(data["bound"]),
         roots={check_hash(h, "a plan"): str(request) for h, request in data["roots"].items()},
         rebuild=frozenset(check_hash(h, "a plan") for h in data.get("rebuild", ())),
+        repos=tuple(str(parse_pinned(repo)) for repo in data.get("repos", ())),
     )  # fmt: skip
     if plan.schedule.place().keys() != plan.needs.keys() or plan.needs.keys() != {item.hash for item in plan.of(Action.BUILD)}:
         raise FormatError("a plan builds other specs than it schedules")

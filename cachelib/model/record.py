@@ -48,13 +48,14 @@ class PackageInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a build came from. `created` is RFC 3339 in UTC."""
+    """Where a build came from. `created` is RFC 3339 in UTC; `repos` are the commits of further recipes, URL#COMMIT[:FOLDER], by blanks."""
 
     stack: str = ""
     spack_version: str = ""
     spack_commit: str = ""
     packages_version: str = ""
     packages_commit: str = ""
+    repos: str = ""
     source: str = ""
     revision: str = ""
     run: str = ""

@@ -127,7 +127,9 @@ class Stack:
     repos: tuple[str, ...] = field(
         default=(),
         metadata=doc(
-            "Package repositories beside the builtin one: folders with a repo.yaml, relative to cache.yaml.",
+            "Package repositories beside the builtin one: folders with a repo.yaml, relative to cache.yaml; or commits of git "
+            "repositories, URL#COMMIT[:FOLDER], such as https://github.com/ORG/recipes.git#0123456789012345678901234567890123456789. "
+            "Earlier ones come first.",
             item={"type": "string", "pattern": LINE},
         ),
     )

@@ -16,12 +16,14 @@ from cachelib.model.errors import CacheError
 from cachelib.model.inputs import parse_inputs
 from cachelib.model.oci import RegistryLocation
 from cachelib.model.outcome import BuildOutcome, Failed, Reused
+from cachelib.model.package_repo import commits_of
 from cachelib.model.record import Origin
 from cachelib.model.stack import Stack
 from cachelib.model.upstream import holders
 from cachelib.model.wanted import Wanted
 from cachelib.pipeline.layers import read_upstreams
 from cachelib.pipeline.preparing import Ready, prepare
+from cachelib.pipeline.repositories import asking_for
 from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps import build_reports, building, gathering, layering, reports
 from cachelib.steps.parallel import in_order, workers
@@ -44,14 +46,19 @@ def build(
     *,
     dry_run: bool = False,
     inputs: bool = False,
+    repos: Sequence[str] = (),
 ) -> Report:
-    """Build requests (the stack's own where none are given) into the mirror; go on past failures. With `inputs`, those of the workflow."""
+    """Build requests (the stack's own where none are given) into the mirror; go on past failures. With `inputs`, those of the workflow.
+
+    `repos` are package repositories that come before the stack's own.
+    """
     if inputs:
         asked = parse_inputs(ws.env.get("WORKFLOW_INPUTS", ""))
-        specs, stack_name = asked.specs, asked.stack
+        specs, stack_name, repos = asked.specs, asked.stack, asked.repos
+    ws, repos = asking_for(ws, repos)
     if dry_run:
         return plan_build(ws, specs, stack_name, spack_root)
-    result = run_build(ws, specs, stack_name, spack_root, jobs, packages)
+    result = run_build(ws, specs, stack_name, spack_root, jobs, packages, own=not specs and not repos)
     actions.set_outputs(ws.env, {"mirror": result.mirror})
     return build_reports.build_report(result)
 
@@ -70,13 +77,21 @@ def plan_build(ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", s
 
 
 def run_build(
-    ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "", jobs: int = 0, packages: int = 0
+    ws: Workspace,
+    specs: Sequence[str] = (),
+    stack_name: str = "",
+    spack_root: str = "",
+    jobs: int = 0,
+    packages: int = 0,
+    *,
+    own: bool | None = None,
 ) -> building.BuildResult:
-    """Build, and tell what became of each spec."""
+    """Build, and tell what became of each spec; with `own` (where no specs are given) it is what the stack itself wants."""
+    own = not specs if own is None else own
     ready = prepare(ws, specs, stack_name, spack_root)
     lock, spack, mirror = ready.lock, ready.spack, ready.mirror
     if lock is None:
-        if not specs:
+        if own:
             mirror.write_wanted(_wanted(ready, building.Lock(nodes={}), {}))
         return building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror=str(mirror.root), written=0)
     before, mirrored = ready.installed(), ready.mirrored()
@@ -92,7 +107,7 @@ def run_build(
         elsewhere = frozenset(h for h in lock.nodes if h in where or layering.foreign(outcomes.get(h)) or _noted(mirror, h))
     # First what happened is written down, then the mirror: whatever fails from here on, nothing that is known is lost.
     _write_records(ws, ready, lock, outcomes, described)
-    if not specs:  # these are the stack's own requests
+    if own:  # these are the stack's own requests
         mirror.write_wanted(_wanted(ready, lock, described))
     written, trouble = 0, ""
     try:
@@ -234,6 +249,7 @@ def origin_of(ws: Workspace, name: str, stack: Stack, spack: Spack) -> Origin:
         spack_commit=git.head(spack.root, env) or stack.spack.commit,
         packages_version=stack.packages.version,
         packages_commit=stack.packages.commit,
+        repos=" ".join(commits_of(stack.repos)),
         source=source,
         revision=env.get("GITHUB_SHA", "") or git.head(ws.folder, env),
         run=f"{source}/actions/runs/{env['GITHUB_RUN_ID']}" if source and env.get("GITHUB_RUN_ID") else "",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from cachelib.model.oci import Location, RegistryLocation
 from cachelib.model.outcome import Rejected
 from cachelib.model.stack import Stack
 from cachelib.model.upstream import upstream_mirrors
+from cachelib.pipeline.repositories import recipes_key
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building
 from cachelib.steps.developing import check_known
@@ -30,7 +30,6 @@ def concretize(
     spack: Spack,
     name: str,
     stack: Stack,
-    repos: Mapping[str, str],
     requests: tuple[str, ...],
     asked: bool,
     mirror: DiskMirror,
@@ -45,7 +44,7 @@ def concretize(
             # Plain specs are requests like any other, so that a bad one doesn't cost the rest.
             requests = requests if asked else (*listed, *requests)
             given = {**given, "specs": []}
-    recipes = "".join(tree_digest(Path(repo)) for repo in repos.values() if ws.shared not in Path(repo).parents)
+    recipes = "".join(recipes_key(ws, stack))
     mirrors = {"cache-mirror": mirror.root.as_uri()}
     if isinstance(location, RegistryLocation):
         mirrors["cache-registry"] = str(location)
@@ -106,12 +105,3 @@ def given_environment(ws: Workspace, stack: Stack) -> dict[str, Any] | None:
             for item in found["include"]
         ]
     return found
-
-
-def tree_digest(folder: Path) -> str:
-    """What the recipes in a folder say, in one digest."""
-    hasher = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            hasher.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return hasher.hexdigest()

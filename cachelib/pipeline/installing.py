@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import yaml
-
-from cachelib.model.errors import ConfigError, InstallError
+from cachelib.model.errors import InstallError
 from cachelib.model.stack import Stack, is_release, spack_line
 from cachelib.pipeline.developing import checkouts
+from cachelib.pipeline.repositories import namespaces
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps.reports import Report
 from cachelib.tools import git
@@ -55,7 +54,7 @@ def prepare_spack(ws: Workspace, stack: Stack, name: str, spack_root: str) -> tu
             hint="DAG hashes don't tell Spack versions apart, so one image takes one line: pin the stack to this Spack, "
             "or unset SPACK_ROOT to have the pinned one installed",
         )
-    repos = _namespaces(ws, stack)
+    repos = namespaces(ws, stack.repos)
     repos["builtin"] = str(packages / "repos" / "spack_repo" / "builtin")
     code = {name: folder.as_uri() for name, folder in checkouts(ws, stack).items()}
     spack.configure(repos, new_enough_for_installer=(major, minor) >= (1, 1), code=code)
@@ -68,18 +67,3 @@ def prepare_spack(ws: Workspace, stack: Stack, name: str, spack_root: str) -> tu
             hint="install it with the system's package manager, or take it out of `externals`",
         )
     return spack, repos
-
-
-def _namespaces(ws: Workspace, stack: Stack) -> dict[str, str]:
-    """The stack's own package repositories by the namespace that each states; raise ConfigError where two state the same."""
-    found: dict[str, str] = {}
-    for repo in stack.repos:
-        path = (ws.folder / repo).resolve()
-        try:
-            namespace = str(yaml.safe_load((path / "repo.yaml").read_text(encoding="utf-8"))["repo"]["namespace"])
-        except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
-            raise ConfigError(f"{path / 'repo.yaml'} states no namespace: {error!r}", hint="it needs `repo: {namespace: NAME}`") from None
-        if namespace in found or namespace == "builtin":
-            raise ConfigError(f"{path} and {found.get(namespace, 'Spack')} both state the namespace {namespace}", hint="rename one")
-        found[namespace] = str(path)
-    return found

@@ -12,9 +12,10 @@ from cachelib.model.oci import parse_json
 from cachelib.model.outcome import Rejected
 from cachelib.model.ports import Repository
 from cachelib.model.stack import Stack
-from cachelib.pipeline.concretize import given_environment, tree_digest
+from cachelib.pipeline.concretize import given_environment
 from cachelib.pipeline.developing import code_of
 from cachelib.pipeline.preparing import prepare
+from cachelib.pipeline.repositories import recipes_key
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building, remembering
 
@@ -72,9 +73,8 @@ def _key(ws: Workspace, name: str, stack: Stack, specs: Sequence[str], spack_roo
     given = given_environment(ws, stack)
     if given is not None and "include" in given:
         return ""  # what those files say is Spack's to find out
-    recipes = [tree_digest(ws.folder / repo) for repo in stack.repos]
     code = [asdict(one) for one in code_of(ws, stack)]
-    facts = [_VERSION, name, runner, ws.machine, image, asdict(stack), list(specs), recipes, given, code]
+    facts = [_VERSION, name, runner, ws.machine, image, asdict(stack), list(specs), recipes_key(ws, stack), given, code]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 

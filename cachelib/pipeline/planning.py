@@ -13,6 +13,7 @@ from cachelib.model.catalog import Catalog
 from cachelib.model.errors import CacheError
 from cachelib.model.inputs import RunInputs, check_inputs, parse_inputs
 from cachelib.model.oci import compact_json, parse_json
+from cachelib.model.package_repo import parse_pinned
 from cachelib.model.plan import PLAN_VERSION, Action, StackPlan
 from cachelib.model.ports import Repository
 from cachelib.model.schedule import Costs, Limits
@@ -23,6 +24,7 @@ from cachelib.pipeline.layers import read_upstreams
 from cachelib.pipeline.locks import Concretized, concretized
 from cachelib.pipeline.picking import pick_packages
 from cachelib.pipeline.plans import WANTED_FILE, plan_folder, write_plan
+from cachelib.pipeline.repositories import asking_for
 from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps import artifacts, build_reports, building, plan_reports, planning, remembering, reports
 from cachelib.steps.changes import newest_builds
@@ -79,14 +81,17 @@ def plan(
     number: int = 0,
     random: int = 0,
     seed: str = "",
+    repos: Sequence[str] = (),
 ) -> Report:
     """Say what a run would build and who would build what; write that for the workers, and for GitHub where it runs there.
 
     With `inputs` the requests are those of the workflow; with `random`, so many packages that are picked by the `seed`.
-    With `runner`, the stacks that this kind of runner builds are planned.
+    With `runner`, the stacks that this kind of runner builds are planned; `repos` are package repositories that come before their own.
     """
-    given = RunInputs(specs=tuple(specs), stack=stack_name, rebuild=rebuild, workers=workers, random=random, seed=seed)
+    given = RunInputs(specs=tuple(specs), stack=stack_name, rebuild=rebuild, workers=workers, random=random, seed=seed, repos=tuple(repos))
     asked = read_inputs(ws) if inputs else check_inputs(given)
+    ws, pinned = asking_for(ws, asked.repos)
+    asked = replace(asked, repos=pinned)
     planner = _Planner(ws=ws, asked=asked, spack_root=spack_root, to=to, retry=retry or asked.rebuild or bool(asked.specs), costs=Costs())
     folder = plan_folder(ws, out)
     stacks = [_stack(planner, name, label) for name, label in _wanted(planner, runner)]
@@ -106,17 +111,26 @@ def plan(
 
 
 def plan_runners(ws: Workspace, *, inputs: bool = False) -> Report:
-    """Say which kinds of runners have to plan, as each concretizes for itself; set that as the matrix of a workflow."""
+    """Say which kinds of runners have to plan, as each concretizes for itself; set that as the matrix of a workflow.
+
+    What is asked for of git repositories is set as an output too, as commits: a branch may move while the run goes on.
+    """
     asked = read_inputs(ws) if inputs else RunInputs()
     names = [ws.stack(asked.stack)[0]] if asked.one_stack else list(ws.settings.stacks)
     jobs = plan_jobs({name: ws.settings.stacks[name] for name in names})
-    actions.set_outputs(ws.env, actions.matrix(jobs))
+    _, pinned = asking_for(ws, asked.repos)
+    actions.set_outputs(ws.env, actions.matrix(jobs) | {"repos": "\n".join(pinned)})
     return Report(lines=tuple(f"{job['runner']} plans {job['stacks']}" for job in jobs))
 
 
 def read_inputs(ws: Workspace) -> RunInputs:
-    """The inputs of the workflow that runs this."""
-    return parse_inputs(ws.env.get("WORKFLOW_INPUTS", ""))
+    """The inputs of the workflow that runs this.
+
+    PINNED_REPOS has the package repositories as the run's first job pinned them, which hold in place of the input.
+    """
+    asked = parse_inputs(ws.env.get("WORKFLOW_INPUTS", ""))
+    pinned = ws.env.get("PINNED_REPOS", "").splitlines()
+    return replace(asked, repos=tuple(str(parse_pinned(repo)) for repo in pinned)) if pinned else asked
 
 
 def _wanted(planner: _Planner, runner: str) -> Iterator[tuple[str, str]]:
@@ -147,7 +161,7 @@ def _stack(planner: _Planner, name: str, runner: str) -> _Stack:
     ready = concretized(ws, repository, requests, name, planner.spack_root, runner)
     # What chance picked and Spack refuses is told, but nobody asked for it, so nothing has failed.
     told.append(replace(_refused(ready), exit_code=0) if asked.random else _refused(ready))
-    own = not asked.specs and not asked.random  # these are the stack's own requests
+    own = not asked.specs and not asked.random and not asked.repos  # these are the stack's own requests
     if ready.lock is None and not own:
         return _Stack(told=tuple(told))
     # Where Spack refuses all that a stack wants, that is what there is to remember: its weather is not what it was.
@@ -187,6 +201,7 @@ def _plan(planner: _Planner, repository: Repository, ready: Concretized, lock: b
         lock, id=secrets.token_hex(4), stack=ready.name, image=stack.image_name, runner=runner, present=present, failing=failing,
         restricted=ready.restricted, builds=builds, rebuild=rebuild,
         seconds=planning.known_seconds(catalog), limits=Limits(workers=asked.workers or stack.workers), costs=planner.costs,
+        repos=asked.repos,
     )  # fmt: skip
 
 

@@ -50,11 +50,11 @@ def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: st
             f"stack {name} has no target for {ws.machine}",
             hint=f"add one to its `targets`: {', '.join(stack.targets)} suit other machines",
         )
-    spack, repos = prepare_spack(ws, stack, name, spack_root)
+    spack, _ = prepare_spack(ws, stack, name, spack_root)
     chosen = replace(stack, compilers=_compilers(spack, stack, name))
     mirror, location = ws.mirror(stack.image_name), ws.location("").child(stack.image_name)
-    code = code_of(ws, stack)
-    env, lock, rejected = concretize(ws, spack, name, chosen, repos, tuple(specs) or stack.specs, bool(specs), mirror, location, code)
+    requests, code = tuple(specs) or stack.specs, code_of(ws, stack)
+    env, lock, rejected = concretize(ws, spack, name, chosen, requests, bool(specs), mirror, location, code)
     return Ready(name=name, stack=stack, spack=spack, mirror=mirror, location=location, env=env, lock=lock, rejected=tuple(rejected))
 
 

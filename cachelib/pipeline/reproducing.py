@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cachelib.model.errors import CacheError, UsageError
 from cachelib.model.failure import Failure
 from cachelib.model.oci import RegistryLocation, is_spec_tag
+from cachelib.model.package_repo import FolderRepo, GitRepo, commits_of, parse_pinned
 from cachelib.model.ports import Repository
 from cachelib.model.record import Origin
 from cachelib.model.spec import ConcreteSpec
 from cachelib.model.stack import Stack
+from cachelib.model.text import printable
+from cachelib.pipeline.repositories import folders_inside
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import reading, remembering, reproducing
 from cachelib.steps.reports import Report
@@ -84,29 +87,72 @@ def _setup(ws: Workspace, to: str, image: str, origin: Origin) -> Setup:
     notes = [] if here else [f"its stack {origin.stack!r} isn't in cache.yaml: the first one of {image} stands in for it"]
     spack, spack_note = reproducing.pinned("Spack", origin.spack_commit, stack.spack.url, stack.spack.commit)
     packages, note = reproducing.pinned("packages", origin.packages_commit, stack.packages.url, stack.packages.commit)
-    recipes, repos, recipes_note = _recipes(ws, stack, origin)
+    own, fetched = _own(ws, stack, origin), _fetched(ws, stack, origin)
     location = ws.location(to).child(image)
     return Setup(
-        spack=spack, packages=packages, recipes=recipes, repos=repos, padding=stack.padding,
+        spack=spack, packages=packages, recipes={**own.checkouts, **fetched.checkouts}, repos=(*fetched.repos, *own.repos),
+        padding=stack.padding,
         mirror=str(location) if isinstance(location, RegistryLocation) else "",
-        notes=tuple(note for note in (*notes, spack_note, note, recipes_note) if note),
+        notes=tuple(note for note in (*notes, spack_note, note, *own.notes, *fetched.notes) if note),
     )  # fmt: skip
 
 
-def _recipes(ws: Workspace, stack: Stack, origin: Origin) -> tuple[Checkout | None, tuple[str, ...], str]:
-    """The stack's own recipes: of which commit, which folders of it, and what to know of that."""
-    if not stack.repos:
-        return None, (), ""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recipes:
+    """Recipes beside Spack's: checkouts by the folder that each goes into, the folders to read, and what to know of that."""
+
+    checkouts: Mapping[str, Checkout] = field(default_factory=dict)
+    repos: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _own(ws: Workspace, stack: Stack, origin: Origin) -> _Recipes:
+    """The recipes that lie in the cache's own repository: of which commit, which folders of it."""
+    own = [one.path for one in map(parse_pinned, stack.repos) if isinstance(one, FolderRepo)]
+    if not own:
+        return _Recipes()
     source = origin.source or ws.source()
     # Where nobody told a web address, this checkout is the repository that was built from.
     top = git.top(ws.folder, ws.env)
     url, root = source if reproducing.is_fetchable(source) else top, Path(top or ws.folder).resolve()
-    paths = [(ws.folder / repo).resolve() for repo in stack.repos]
+    paths = [(ws.folder / path).resolve() for path in own]
     if not url or not reproducing.is_commit(origin.revision) or not all(path.is_relative_to(root) for path in paths):
-        return None, tuple(map(str, paths)), f"of which commit its own recipes were isn't known: these are the ones in {ws.folder} now"
+        note = f"of which commit its own recipes were isn't known: these are the ones in {ws.folder} now"
+        return _Recipes(repos=tuple(map(str, paths)), notes=(note,))
     note = ""
     if source and url != source:
         note = f"its recipes come from {source!r}, which is no web address: the checkout in {top} stands in for it"
     elif source and ws.source() and source != ws.source():
         note = f"its recipes come from {source}, which is not the source of this cache ({ws.source()}): look before you run them"
-    return Checkout(url=url, commit=origin.revision), tuple(str(path.relative_to(root)) for path in paths), note
+    return _Recipes(
+        checkouts={"recipes": Checkout(url=url, commit=origin.revision)},
+        repos=tuple(f"recipes/{path.relative_to(root).as_posix()}" for path in paths),
+        notes=(note,) if note else (),
+    )
+
+
+def _fetched(ws: Workspace, stack: Stack, origin: Origin) -> _Recipes:
+    """The recipes that come out of other git repositories, as the build tells, or as cache.yaml has them now."""
+    here = commits_of(stack.repos)
+    known = {one.url for one in map(parse_pinned, here) if isinstance(one, GitRepo)}
+    names: dict[Checkout, str] = {}
+    repos, notes = list[str](), list[str]()
+    if here and not origin.repos:
+        notes.append("of which commits its further recipes were isn't told: these are the ones that cache.yaml pins now")
+    for text in origin.repos.split() or here:
+        try:
+            repo = parse_pinned(text)
+            if not isinstance(repo, GitRepo):
+                raise UsageError(f"{text!r} is no commit of a git repository")
+            if repo.url not in known and not repo.folder:
+                # Nothing is fetched from an address that came from outside: a person looks first.
+                raise UsageError(f"cache.yaml doesn't name {repo.url}, of which no folder is told")
+            inside = [repo.folder] if repo.folder else folders_inside(ws, repo)
+        except CacheError as error:
+            notes.append(f"further recipes are left out: {printable(error.message)[:300]}")
+            continue
+        if repo.url not in known:
+            notes.append(f"further recipes come from {repo.url}, which cache.yaml doesn't name: look before you run them")
+        name = names.setdefault(Checkout(url=repo.url, commit=repo.ref), f"recipes-{len(names) + 1}")
+        repos += [f"{name}/{path}".removesuffix("/.") for path in inside]
+    return _Recipes(checkouts={name: one for one, name in names.items()}, repos=tuple(repos), notes=tuple(notes))

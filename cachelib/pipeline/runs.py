@@ -104,6 +104,8 @@ def _inputs(ws: Workspace, workflow: Path) -> dict[str, str]:
             raise UsageError(f"{workflow.name} can't be started by another run", hint="give it `workflow_dispatch:` below `on:`")
         called = json.loads(ws.env.get("WORKFLOW_INPUTS") or "{}") or {}
         given = {name: value for name, value in called.items() if name in taken and (isinstance(value, bool) or value not in ("", 0))}
+    if given.get("repos") and (pinned := ws.env.get("PINNED_REPOS", "")):
+        given = {**given, "repos": pinned}  # what is left was planned with these commits, wherever a branch is by now
     return {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in given.items() if value is not None}
 
 

@@ -12,6 +12,7 @@ from cachelib.model.errors import InstallError
 from cachelib.model.inputs import SetupInputs, parse_setup
 from cachelib.model.setup import check_folder, check_version, is_commit, mirrors
 from cachelib.model.stack import PackagesPin, SpackPin
+from cachelib.pipeline.repositories import asking_for, namespaces
 from cachelib.pipeline.workspace import PROJECT, Workspace, open_workspace
 from cachelib.steps.reports import Report
 from cachelib.tools import actions, git
@@ -26,19 +27,24 @@ def setup(
     config: str = "",
     *,
     inputs: bool = False,
+    repos: Sequence[str] = (),
 ) -> Report:
-    """Install a Spack whose mirrors are the caches, and say how to call it; with `inputs` the workflow says what, in place of the flags."""
+    """Install a Spack whose mirrors are the caches, and say how to call it; with `inputs` the workflow says what, in place of the flags.
+
+    `repos` are package repositories that come before Spack's own; folders are relative to here.
+    """
     ws = open_workspace(config or str(PROJECT / "cache.yaml"))
-    asked = SetupInputs(caches=tuple(caches), spack_version=spack_version, packages_version=packages_version, path=path)
+    asked = SetupInputs(caches=tuple(caches), spack_version=spack_version, packages_version=packages_version, path=path, repos=tuple(repos))
     if inputs:
         asked = parse_setup(ws.env.get("WORKFLOW_INPUTS", ""))
     found = mirrors(asked.caches)
     folder = check_folder(Path(asked.path).resolve() if asked.path.strip() else _usual(ws))
-    ws = replace(ws, var=folder, shared=folder if ws.shared == ws.var else ws.shared)
+    ws = replace(ws, folder=Path.cwd(), var=folder, shared=folder if ws.shared == ws.var else ws.shared)
+    _, own = asking_for(ws, asked.repos)
     _, stack = ws.stack("")
     pin = replace(stack.spack, **_pin(ws, stack.spack, asked.spack_version, "Spack"))
     packages = replace(stack.packages, **_pin(ws, stack.packages, asked.packages_version, "the packages"))
-    spack, version = _install(ws, pin, packages, found)
+    spack, version = _install(ws, pin, packages, found, own)
     variables = {
         "SPACK_ROOT": str(spack.root),
         "SPACK_USER_CONFIG_PATH": str(folder / "config"),
@@ -50,7 +56,8 @@ def setup(
     actions.add_to_path(ws.env, spack.root / "bin")
     return Report(
         lines=(
-            f"setup: Spack {version} in {spack.root}, packages {packages.version}, mirrors {', '.join(found.values())}",
+            f"setup: Spack {version} in {spack.root}, packages {packages.version}, mirrors {', '.join(found.values())}"
+            + (f", package repositories {', '.join(own)}" if own else ""),
             "It is on PATH in the steps that follow." if ws.env.get("GITHUB_PATH") else "Type this to have it at hand in a shell:",
             *(f"  export {name}={shlex.quote(value)}" for name, value in variables.items()),
             f"  . {shlex.quote(str(spack.root / 'share/spack/setup-env.sh'))}",
@@ -72,7 +79,7 @@ def _pin(ws: Workspace, pin: SpackPin | PackagesPin, version: str, what: str) ->
     return {"version": version, "commit": version if is_commit(version) else git.resolve(pin.url, version, ws.env)}
 
 
-def _install(ws: Workspace, pin: SpackPin, packages: PackagesPin, found: dict[str, str]) -> tuple[Spack, str]:
+def _install(ws: Workspace, pin: SpackPin, packages: PackagesPin, found: dict[str, str], own: tuple[str, ...]) -> tuple[Spack, str]:
     """Fetch what is missing, and write the settings: a scope of its own, so that nobody's ~/.spack is read or written."""
     root, recipes = ws.shared / "spack" / pin.commit[:12], ws.shared / "packages" / packages.commit[:12]
     ws.progress.say(f"Spack {pin.version} in {root}")
@@ -93,7 +100,7 @@ def _install(ws: Workspace, pin: SpackPin, packages: PackagesPin, found: dict[st
         "misc_cache": str(cache / "misc"),
         "environments_root": str(ws.var / "environments"),
     }
-    repos = {"builtin": str(recipes / "repos" / "spack_repo" / "builtin")}
+    repos = namespaces(ws, own) | {"builtin": str(recipes / "repos" / "spack_repo" / "builtin")}
     spack.write_settings(
         {"config": settings, "repos": repos, "mirrors": {name: {"url": url, "signed": False} for name, url in found.items()}}
     )

@@ -27,6 +27,7 @@ from cachelib.pipeline.building import install_watched, origin_of
 from cachelib.pipeline.gathering import take_part
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plan
+from cachelib.pipeline.repositories import with_repos
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import build_reports, building, gathering, layering
 from cachelib.steps.reports import Report, join
@@ -83,7 +84,7 @@ def work(
     slots = len(made.schedule.workers[worker - 1])
     if not 0 <= slot <= slots:
         raise UsageError(f"--slot is {slot}", hint=f"worker {worker} has {slots} slots; 0 is all of them")
-    name, stack = ws.stack(made.stack)
+    name, stack = with_repos(ws, made.repos).stack(made.stack)
     spack, _ = prepare_spack(ws, stack, name, spack_root)
     at_work = _Worker(
         ws=ws, plan=made, lock=lock, stack=stack, spack=spack, mirror=ws.mirror(made.image), env=_environment(ws, stack, made, folder),

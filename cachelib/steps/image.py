@@ -130,6 +130,7 @@ def make_annotations(entry: Entry, record: Record | None, base: BaseImage, label
         "spack.commit": origin.spack_commit,
         "packages.version": origin.packages_version,
         "packages.commit": origin.packages_commit,
+        "packages.repos": origin.repos,
         "maintainers": ",".join(package.maintainers),
         "build.run": origin.run,
         "build.seconds": str(record.outcome.seconds) if record and isinstance(record.outcome, Built) else "",

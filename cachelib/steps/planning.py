@@ -102,11 +102,13 @@ def make_plan(
     restricted: Set[str] = frozenset(),
     builds: Mapping[str, list[Node]] | None = None,
     rebuild: Set[str] = frozenset(),
+    repos: tuple[str, ...] = (),
 ) -> StackPlan:
     """The plan of a stack. `present` tells where what is there is; `seconds` what builds took, by the name of the package.
 
     `failing` says of what is not to be tried again yet why; `restricted` may not be given away; `builds` are those that the cache has,
     by the name of the package. What is to be built again though it is there is in `rebuild`, and not in `present`.
+    `repos` are package repositories that come before the stack's own.
     """
     without = blocked(lock, present, failing or {})
     reasons = _told(lock, wanted(lock, present, without, restricted), builds or {}, rebuild)
@@ -123,6 +125,7 @@ def make_plan(
         id=id, stack=stack, image=image, runner=runner, schedule=schedule, bound=bound(built, limits.workers, costs),
         items=tuple(sorted(timed, key=lambda item: (list(Action).index(item.action), order.get(item.hash, 0), item.label, item.hash))),
         needs={h: work.needs for h, work in built.items()}, roots=lock.roots, rebuild=frozenset(built.keys() & rebuild),
+        repos=repos,
     )  # fmt: skip
 
 

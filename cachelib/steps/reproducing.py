@@ -31,7 +31,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _URL = re.compile(r"https?://[^\s]+")
 _ORIGIN = {
     "stack": "stack", "spack_version": "spack.version", "spack_commit": "spack.commit",
-    "packages_version": "packages.version", "packages_commit": "packages.commit", "run": "build.run",
+    "packages_version": "packages.version", "packages_commit": "packages.commit", "repos": "packages.repos", "run": "build.run",
 }  # fmt: skip
 
 
@@ -58,14 +58,15 @@ class Checkout:
 class Setup:
     """What a build takes beside its concrete spec.
 
-    `repos` are the stack's own package repositories: folders of `recipes`, or of this machine where it isn't known which commit was built.
+    `recipes` are checkouts of the stack's own package repositories, by the folder that each goes into; `repos` are the folders to read, in
+    those, or on this machine where it isn't known which commit was built.
     `padding` is the length of the install path, `mirror` the cache as Spack names it (empty where Spack can't read it), `notes` what
     the person should know of all that.
     """
 
     spack: Checkout
     packages: Checkout
-    recipes: Checkout | None = None
+    recipes: Mapping[str, Checkout] = field(default_factory=dict)
     repos: tuple[str, ...] = ()
     padding: int = 0
     mirror: str = ""
@@ -183,8 +184,7 @@ def is_fetchable(url: str) -> bool:
 def files(spec: ConcreteSpec, setup: Setup) -> Iterator[tuple[str, bytes]]:
     """What the commands read: the concrete spec, and a configuration of Spack. JSON is YAML too."""
     yield "spec.json", _json(spec_dict(spec))
-    inside = "../recipes/" if setup.recipes else ""
-    repos = {f"recipes{at}": f"{inside}{path}" for at, path in enumerate(setup.repos, 1)}
+    repos = {f"recipes{at}": path if Path(path).is_absolute() else f"../{path}" for at, path in enumerate(setup.repos, 1)}
     # Spack itself would fetch a repository pinned by commit with all of its history (util/git.py, pull_checkout_commit).
     yield "config/repos.yaml", _json({"repos": {**repos, "builtin": "../packages/repos/spack_repo/builtin"}})
     tree = {"padded_length": setup.padding} if setup.padding else {}
@@ -199,7 +199,7 @@ def _json(data: object) -> bytes:
 
 def commands(folder: Path, setup: Setup) -> tuple[str, ...]:
     """What to type: fetch what was built from, and have Spack build exactly that spec."""
-    checkouts = {"spack": setup.spack, "packages": setup.packages} | ({"recipes": setup.recipes} if setup.recipes else {})
+    checkouts = {"spack": setup.spack, "packages": setup.packages} | dict(setup.recipes)
     return (
         f"cd {shlex.quote(str(folder))}",
         *(line for name, one in checkouts.items() for line in _checked_out(name, one)),

@@ -17,6 +17,7 @@ from cachelib.model.config_schema import from_data, json_schema
 from cachelib.model.container import problems
 from cachelib.model.errors import ConfigError, UsageError
 from cachelib.model.oci import parse_image, parse_location
+from cachelib.model.package_repo import FolderRepo, parse_pinned
 from cachelib.model.stack import Stack
 from cachelib.model.text import printable
 
@@ -173,8 +174,13 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
             except UsageError as error:
                 yield ("stacks", name, "upstreams", at), f"{error.message}; {error.hint}"
         for at, repo in enumerate(stack.repos):
-            if not _is_file(folder / repo / "repo.yaml"):
-                yield ("stacks", name, "repos", at), f"{repo} holds no repo.yaml, relative to {folder}"
+            try:
+                found = parse_pinned(repo)
+            except UsageError as error:
+                yield ("stacks", name, "repos", at), f"{error.message}; {error.hint}"
+            else:
+                if isinstance(found, FolderRepo) and not _is_file(folder / found.path / "repo.yaml"):
+                    yield ("stacks", name, "repos", at), f"{repo} holds no repo.yaml, relative to {folder}"
         for package, develop in stack.develop.items():
             if develop.name != package:
                 yield ("stacks", name, "develop", package, "spec"), f"the spec of {package} is {develop.spec}, which names another package"

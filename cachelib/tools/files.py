@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
 import stat
@@ -89,3 +90,12 @@ def sweep(folder: Path, *, before: float) -> int:
                 path.unlink()
                 freed += status.st_size
     return freed
+
+
+def tree_digest(folder: Path) -> str:
+    """What the recipes in a folder say, in one digest."""
+    hasher = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            hasher.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return hasher.hexdigest()

@@ -16,7 +16,7 @@ def checkout(url: str, version: str, commit: str, folder: Path, env: Mapping[str
     """Bring exactly `commit` of `url` into `folder`; return whether anything was fetched. Raise InstallError.
 
     The commit is asked for by its name (one commit, no history); a server that refuses that is asked for the
-    tag or branch `version`, which must then be that commit.
+    tag or branch `version`, which must then be that commit, or where none is told for all that its branches and tags hold.
     """
     if (folder / ".git").is_dir() and _git(env, folder, "rev-parse", "HEAD").text.strip() == commit:
         return False
@@ -41,26 +41,50 @@ def _fetch(url: str, version: str, commit: str, partial: Path, env: Mapping[str,
     if not (partial / ".git").is_dir():
         _must(_git(env, partial, "init", "--quiet"), url)
     fetched = _git(env, partial, "fetch", "--quiet", "--depth", "1", url, commit)
-    if fetched.code != 0 and _git(env, partial, "fetch", "--quiet", "--depth", "1", url, version).code != 0:
+    if fetched.code != 0 and not version:
+        _fetch_all(fetched, url, commit, partial, env)
+    elif fetched.code != 0 and _git(env, partial, "fetch", "--quiet", "--depth", "1", url, version).code != 0:
         _must(fetched, url)
-    found = _git(env, partial, "rev-parse", "FETCH_HEAD").text.strip()
+    # A tag with a message is an object of its own, and no commit.
+    found = commit if fetched.code != 0 and not version else _git(env, partial, "rev-parse", "FETCH_HEAD^{commit}").text.strip()
     if found != commit:
         raise InstallError(
-            f"{url}: {version} is commit {found}, but cache.yaml pins {commit}",
+            f"{url}: {version or 'what has that name'} is commit {found or '(none)'}, but cache.yaml pins {commit}",
             hint="a moved tag is a reason to look twice; write the new commit into cache.yaml if it is meant",
         )
     _must(_git(env, partial, "checkout", "--quiet", "--detach", "--force", commit), url)
 
 
+def _fetch_all(refused: Finished, url: str, commit: str, partial: Path, env: Mapping[str, str]) -> None:
+    """Fetch all that branches and tags hold, from a server that gives away no commit by its name; raise where the commit isn't there."""
+    # Where that is why it refused: protocols before version 2, and servers that only have files (fetch-pack.c, remote-curl.c).
+    whole = "unadvertised object" in refused.text or "shallow" in refused.text
+    if whole:
+        refs = ("+refs/heads/*:refs/remotes/all/*", "+refs/tags/*:refs/tags/*")
+        _must(_git(env, partial, "fetch", "--quiet", url, *refs), url)
+    elif "not our ref" not in refused.text:
+        _must(refused, url)
+    if not whole or _git(env, partial, "cat-file", "-e", f"{commit}^{{commit}}").code != 0:
+        raise InstallError(
+            f"{url} has no commit {commit}",
+            hint=f"`git ls-remote {url}` tells what its branches and tags are; what none of them holds any more may be gone",
+        )
+
+
 def resolve(url: str, version: str, env: Mapping[str, str]) -> str:
-    """The commit that a tag or branch of `url` is now, a tag before a branch; raise InstallError where there is none."""
-    names = [f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}"]
+    """The commit that a tag or branch of `url` is now, a tag before a branch, or without a `version` its default branch.
+
+    Raises InstallError where there is none.
+    """
+    names = [f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}"] if version else ["HEAD"]
     done = _git(env, Path("/"), "ls-remote", url, *names)
     _must(done, url)
     found = {name: commit for commit, _, name in (line.partition("\t") for line in done.lines)}
     for name in names:
         if name in found:
             return found[name]
+    if not version:
+        raise InstallError(f"{url} has no default branch", hint="name a tag, a branch or a commit: URL#REF")
     raise InstallError(f"{url} has no tag and no branch {version!r}", hint="a commit's 40 hex digits are taken too")
 
 

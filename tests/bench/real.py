@@ -35,10 +35,10 @@ class RealSpack:
         Path(self.config).write_text(yaml.safe_dump({"registry": "oci-layout:var/registry", "stacks": {"bench": stack}}), encoding="utf-8")
         ws = pipeline.open_workspace(self.config, shared=str(shared))
         name, settings = ws.stack("")
-        self.spack, repos = prepare_spack(ws, settings, name, "")
+        self.spack, _ = prepare_spack(ws, settings, name, "")
         self.mirror = ws.mirror(settings.image_name).root
         self.env, lock, refused = concretize(
-            ws, self.spack, name, settings, repos, settings.specs, False, DiskMirror(self.mirror), ws.location("")
+            ws, self.spack, name, settings, settings.specs, False, DiskMirror(self.mirror), ws.location("")
         )
         if lock is None or refused:
             raise RuntimeError(f"not concretized: {refused}")

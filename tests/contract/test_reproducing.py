@@ -119,6 +119,27 @@ def test_this_checkout_stands_in_where_nobody_told_an_address(ws: pipeline.Works
     assert f"git -C recipes fetch -q --depth 1 {ws.folder} {'e' * 40} " in pipeline.reproduce(ws, "beta").text
 
 
+def test_further_recipes_are_those_that_it_was_built_with(ws: pipeline.Workspace) -> None:
+    url, old, now = "https://example.org/recipes.git", "f" * 40, "9" * 40
+    stack = replace(ws.settings.stacks["s"], repos=(f"{url}#{now}:spack_repo/mine", "mine"))
+    ws = replace(ws, settings=replace(ws.settings, stacks={**ws.settings.stacks, "s": stack}))
+    fail(ws, BETA, origin=replace(ORIGIN, repos=f"{url}#{old}:spack_repo/mine https://evil.invalid/x#{old}:a https://evil.invalid/y#{old}"))
+    report = pipeline.reproduce(ws, "beta")
+    repos = json.loads((ws.var / "reproduce" / BETA["hash"] / "config/repos.yaml").read_text())["repos"]
+    assert list(repos.values())[:3] == ["../recipes-1/spack_repo/mine", "../recipes-2/a", str(ws.folder / "mine")]
+    assert f"git -C recipes-2 fetch -q --depth 1 https://evil.invalid/x {old} " in report.text
+    assert "come from https://evil.invalid/x, which cache.yaml doesn't name: look before you run them" in report.text
+    assert "left out: cache.yaml doesn't name https://evil.invalid/y, of which no folder is told" in report.text
+    # One that doesn't tell: as they are now, and that is told.
+    fail(ws, BETA, origin=replace(ORIGIN, created="2026-11-02T10:00:00Z"))
+    report = pipeline.reproduce(ws, "beta")
+    assert f"git -C recipes-1 fetch -q --depth 1 {url} {now} " in report.text
+    assert "further recipes were isn't told" in report.text
+    fail(ws, BETA, origin=replace(ORIGIN, created="2026-11-03T10:00:00Z", repos="ext::sh $(touch x) ../up"))
+    assert (report := pipeline.reproduce(ws, "beta")).text.count("NOTE     further recipes are left out") == 4
+    assert "fetch -q --depth 1 ext" not in report.text
+
+
 def test_recipes_of_another_repository_are_pointed_out(ws: pipeline.Workspace) -> None:
     fail(ws, BETA, origin=replace(ORIGIN, source="https://example.org/evil", revision="e" * 40))
     ws = replace(ws, settings=replace(ws.settings, source="https://example.org/o/r"))

@@ -15,9 +15,11 @@ from cachelib import pipeline
 from cachelib.model.errors import UsageError
 from cachelib.model.plan import PLAN_VERSION
 from cachelib.model.schedule import Costs, Limits
+from cachelib.pipeline.planning import read_inputs
 from cachelib.pipeline.plans import plan_meta, read_plans, write_plan
 from cachelib.steps import planning
 from cachelib.steps.building import parse_lock
+from tests.contract.test_repositories import commit
 from tests.support.actions.server import serving_api
 from tests.support.actions.state import RunState, State
 from tests.support.mirrors import make_node
@@ -176,6 +178,27 @@ def test_the_next_run_is_the_same_again(hub: Hub) -> None:
     assert (call.target, call.body["inputs"], call.body["ref"]) == ("cache.yml", {"specs": "$(touch hacked)\nzlib"}, "refs/heads/main")
     with pytest.raises(UsageError):
         pipeline.again(hub.ws(GITHUB_WORKFLOW_REF="nonsense"))
+
+
+def test_the_first_job_pins_what_every_other_one_takes(hub: Hub) -> None:
+    origin = hub.folder / "origin"
+    first = commit(origin, {"spack_repo/a/repo.yaml": "repo: {namespace: a}"})
+    asked = json.dumps({"repos": f"{origin.as_uri()}#main:spack_repo/a"})
+    pipeline.plan_runners(hub.ws(WORKFLOW_INPUTS=asked), inputs=True)
+    pinned = hub.outputs()["repos"]
+    assert pinned == f"{origin.as_uri()}#{first}:spack_repo/a"
+    commit(origin, {"new": ""})
+    assert read_inputs(hub.ws(WORKFLOW_INPUTS=asked, PINNED_REPOS=pinned)).repos == (pinned,)
+    with pytest.raises(UsageError, match="which can move"):
+        read_inputs(hub.ws(WORKFLOW_INPUTS=asked, PINNED_REPOS=f"{origin.as_uri()}#main"))
+    # And so does the run that goes on with what is left.
+    takes = "on: {workflow_dispatch: {inputs: {repos: {type: string}}}}\n"
+    (hub.folder / ".github/workflows/cache.yml").write_text(takes + "jobs: {a: {runs-on: x, steps: [{run: x}]}}\n")
+    event = hub.folder / "event.json"
+    event.write_text(json.dumps({"inputs": {"repos": f"{origin.as_uri()}#main:spack_repo/a"}}))
+    told = {"GITHUB_WORKFLOW_REF": "acme/hub/.github/workflows/cache.yml@refs/heads/main", "GITHUB_EVENT_PATH": str(event)}
+    pipeline.again(hub.ws({"actions": "write"}, PINNED_REPOS=pinned, **told))
+    assert hub.run.calls[-1].body["inputs"] == {"repos": pinned}
 
 
 @pytest.mark.parametrize(

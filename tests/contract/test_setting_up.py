@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -51,6 +52,40 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+def recipes(folder: Path) -> tuple[str, str]:
+    """A package repository in git; gives its address and its commit."""
+    (folder / "spack_repo/acme").mkdir(parents=True)
+    (folder / "spack_repo/acme/repo.yaml").write_text("repo: {namespace: acme, api: v2.0}")
+    for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-qm", "x"], ["tag", "-am", "x", "v1"]):
+        subprocess.run(["git", *command], cwd=folder, env=ENV, check=True)
+    return folder.as_uri(), git.head(folder, ENV)
+
+
+@pytest.mark.parametrize("by", ["flag", "input"])
+def test_package_repositories_are_registered_before_spacks_own(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    url, head = recipes(tmp_path / "recipes")
+    (tmp_path / "work/mine").mkdir(parents=True)
+    (tmp_path / "work/mine/repo.yaml").write_text("repo: {namespace: mine}")
+    monkeypatch.chdir(tmp_path / "work")
+    folder, listed = tmp_path / "here", [f"{url}#v1:spack_repo/acme", "mine"]
+    if by == "flag":
+        report = pipeline.setup(["file:///srv/mirror"], path=str(folder), config=str(config), repos=listed)
+    else:
+        asked = {"cache": "file:///srv/mirror", "path": str(folder), "repos": ", ".join(listed)}
+        monkeypatch.setenv("WORKFLOW_INPUTS", json.dumps(asked))
+        report = pipeline.setup(config=str(config), inputs=True)
+    found = settings(folder, "repos")
+    assert isinstance(found, dict)
+    assert list(found) == ["acme", "mine", "builtin"]
+    assert (found["acme"], found["mine"]) == (f"{folder}/repos/{head[:12]}/spack_repo/acme", f"{tmp_path}/work/mine")
+    assert f"package repositories {url}#{head}:spack_repo/acme, mine" in report.lines[0]
+    with pytest.raises(UsageError, match="lies outside"):
+        pipeline.setup(["file:///srv/mirror"], path=str(tmp_path / "there"), config=str(config), repos=["../upstream"])
+    assert not (tmp_path / "there").exists()
 
 
 def settings(folder: Path, name: str) -> object:

@@ -70,8 +70,8 @@ runs:
         cp "$RUNNER_TEMP/cache/nox.sh" "$RUNNER_TEMP/nox/bin/nox"
 """
 INPUTS = [
-    *(("setup", name) for name in ("cache", "spack-version", "packages-version", "path")),
-    *(("build", name) for name in ("spec", "stack", "config")),
+    *(("setup", name) for name in ("cache", "spack-version", "packages-version", "repos", "path")),
+    *(("build", name) for name in ("spec", "stack", "repos", "config")),
     *(("push", name) for name in ("registry", "config")),
     *(("publish-site", name) for name in ("registry", "config")),
 ]

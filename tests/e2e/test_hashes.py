@@ -45,10 +45,10 @@ def test_the_hashes_of_format_5(tmp_path: Path) -> None:
     ws = pipeline.open_workspace(str(tmp_path / "cache.yaml"), shared=str(SHARED))
     try:
         name, settings = ws.stack("")
-        spack, repos = prepare_spack(ws, settings, name, "")
+        spack, _ = prepare_spack(ws, settings, name, "")
     except InstallError as error:
         no_spack(error)
-    env, _, refused = concretize(ws, spack, name, settings, repos, settings.specs, False, DiskMirror(tmp_path / "m"), ws.location(""))
+    env, _, refused = concretize(ws, spack, name, settings, settings.specs, False, DiskMirror(tmp_path / "m"), ws.location(""))
     assert refused == []
     assert check(env / "spack.lock", 5) >= 100
 

@@ -51,6 +51,23 @@ def test_specs(template: Place) -> None:
     assert run.jobs["schedule"].outputs.get("jobs", "0") == "0", log(run)
 
 
+def test_package_repositories(template: Place) -> None:
+    """Refused by the first job, before anything is fetched: also what an option or a transport of git would make of it."""
+    upto(template, "runners", "plan", "schedule")
+    for payload in [
+        *PAYLOADS[::6],
+        "ext::sh -c touch% hacked",
+        "--upload-pack=touch hacked",
+        "https://127.0.0.1:9/r#--upload-pack=touch hacked",
+    ]:
+        run = template.harness.run(BUILD_CACHE, event="workflow_dispatch", inputs={"repos": payload, "specs": "nosuchpackage"})
+        check(template, run)
+        assert run.jobs["runners"].conclusion == "failure", (payload, log(run))
+        assert "error: " in run.jobs["runners"].log
+        assert "Traceback" not in run.jobs["runners"].log
+        assert run.jobs["schedule"].conclusion == "skipped"
+
+
 @pytest.mark.parametrize("name", ["stack", "seed"])
 def test_other_texts(template: Place, name: str) -> None:
     upto(template, "runners", "plan", "schedule")
