@@ -96,7 +96,7 @@ class Stack:
     targets: tuple[str, ...] = field(
         default=(),
         metadata=doc(
-            "Microarchitectures to build for; the machine takes the first of its own family. "
+            "Microarchitectures to build for, each request for each of them: a machine builds those of its own family that its CPU runs. "
             "Without it each machine builds for its own CPU, and its binaries suit few others.",
             item={"type": "string", "pattern": r"^[a-z0-9_]+$(?!\n)"},
         ),

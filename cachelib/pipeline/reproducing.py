@@ -17,6 +17,7 @@ from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import reading, remembering, reproducing
 from cachelib.steps.reports import Report
 from cachelib.steps.reproducing import Checkout, Chosen, Setup
+from cachelib.steps.targets import beyond
 from cachelib.tools import git
 from cachelib.tools.files import write_atomically
 
@@ -27,7 +28,7 @@ def reproduce(ws: Workspace, wanted: str, to: str = "", image: str = "", out: st
     chosen = reproducing.choose(wanted, *known_builds(repositories))
     repository = repositories[chosen.image]
     spec, origin = _build(repository, chosen)
-    setup = _setup(ws, to, chosen.image, origin)
+    setup = _setup(ws, to, chosen.image, origin, spec.root.target)
     folder = Path(out).resolve() if out else ws.var / "reproduce" / chosen.hash
     log, trouble = _log(repository, chosen)
     if trouble:
@@ -77,7 +78,7 @@ def _log(repository: Repository, chosen: Chosen) -> tuple[bytes | None, str]:
         return None, f"the log can't be read: {error.message}"
 
 
-def _setup(ws: Workspace, to: str, image: str, origin: Origin) -> Setup:
+def _setup(ws: Workspace, to: str, image: str, origin: Origin, target: str) -> Setup:
     """What it was built from and with, as far as it is told; what isn't told, as cache.yaml has it now."""
     here = ws.settings.stacks.get(origin.stack)
     stack = here or ws.images()[image][1]
@@ -86,10 +87,11 @@ def _setup(ws: Workspace, to: str, image: str, origin: Origin) -> Setup:
     packages, note = reproducing.pinned("packages", origin.packages_commit, stack.packages.url, stack.packages.commit)
     recipes, repos, recipes_note = _recipes(ws, stack, origin)
     location = ws.location(to).child(image)
+    cpu_note = beyond(ws.cpu, target)
     return Setup(
         spack=spack, packages=packages, recipes=recipes, repos=repos, padding=stack.padding,
         mirror=str(location) if isinstance(location, RegistryLocation) else "",
-        notes=tuple(note for note in (*notes, spack_note, note, recipes_note) if note),
+        notes=tuple(note for note in (*notes, spack_note, note, recipes_note, cpu_note) if note),
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from cachelib.model.outcome import Built, Failed, Phase, Reused, Skipped
 from cachelib.model.record import EnvChange, Origin, Record, apply_environment, parse_record
 from cachelib.model.stack import PackagesPin, SpackPin, Stack
 from cachelib.steps import building
-from cachelib.steps.building import LONG, NO_TIME, InstallWatch, Lock, classify, environment_yaml, parse_lock, rejection, to_mirror
+from cachelib.steps.building import LONG, NO_TIME, InstallWatch, Lock, classify, parse_lock, rejection, to_mirror
+from cachelib.steps.environments import environment_yaml
 from tests.support.mirrors import make_node
 
 LIB, TOOL = make_node("lib"), make_node("tool")
@@ -140,7 +141,7 @@ def stack(**changes: Any) -> Stack:
 def test_the_environment_of_a_build() -> None:
     made = environment_yaml(
         stack(targets=("x86_64_v3", "aarch64"), compilers=("gcc@12",), config={"packages": {"all": {"variants": "~docs"}}}),
-        ["hdf5 +mpi"], machine="arm64", mirrors={"cache": "file:///m"}, given=None,
+        ["hdf5 +mpi"], target="aarch64", mirrors={"cache": "file:///m"}, given=None,
     )["spack"]  # fmt: skip
     assert made["specs"] == ["hdf5 +mpi"]
     assert made["packages"]["all"] == {"require": ["target=aarch64"], "variants": "~docs"}
@@ -151,7 +152,7 @@ def test_the_environment_of_a_build() -> None:
 
 def test_a_given_environment_is_kept() -> None:
     given = {"specs": ["zlib"], "view": True, "packages": {"mpi": {"require": "openmpi"}}, "mirrors": {"mine": "https://m"}}
-    made = environment_yaml(stack(unify="true"), ["bzip2"], machine="x86_64", mirrors={"cache": "file:///m"}, given=given)["spack"]
+    made = environment_yaml(stack(unify="true"), ["bzip2"], target="", mirrors={"cache": "file:///m"}, given=given)["spack"]
     assert made["specs"] == ["zlib", "bzip2"]
     assert made["packages"] == {"mpi": {"require": "openmpi"}}
     assert set(made["mirrors"]) == {"mine", "cache"}
