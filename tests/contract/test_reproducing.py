@@ -119,6 +119,13 @@ def test_this_checkout_stands_in_where_nobody_told_an_address(ws: pipeline.Works
     assert f"git -C recipes fetch -q --depth 1 {ws.folder} {'e' * 40} " in pipeline.reproduce(ws, "beta").text
 
 
+def test_a_cpu_that_cant_run_the_build_is_told(ws: pipeline.Workspace) -> None:
+    publish(ws, record=True)
+    wanted = next(iter(ws.mirror("v1.1").names())).hash
+    assert "CPU can't run (core2)" in pipeline.reproduce(replace(ws, cpu="core2"), wanted).text
+    assert "CPU can't run" not in pipeline.reproduce(replace(ws, cpu="zen4"), wanted).text
+
+
 def test_recipes_of_another_repository_are_pointed_out(ws: pipeline.Workspace) -> None:
     fail(ws, BETA, origin=replace(ORIGIN, source="https://example.org/evil", revision="e" * 40))
     ws = replace(ws, settings=replace(ws.settings, source="https://example.org/o/r"))

@@ -34,11 +34,7 @@ def stack_of(ws: Workspace, *targets: str, specs: tuple[str, ...] = ("sundial", 
 def above() -> str:
     """A target of this family that this machine can't run."""
     host = archspec.cpu.host().name
-    return next(
-        name
-        for name in ("a64fx", "neoverse_v2", "zen5", "zen3", "knl", "power10")
-        if targets_here([name], family()) and not can_run(host, name)
-    )
+    return next(name for name in ("zen3", "icelake", "a64fx", "neoverse_n1") if targets_here([name], family()) and not can_run(host, name))
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +55,8 @@ def client(certificates: Certificates, tmp_path: Path) -> Client:
     )  # fmt: skip
 
 
-def plan(ws: Workspace, to: str, out: Path) -> tuple[str, dict[str, object]]:
-    report = pipeline.plan(ws, to=to, out=str(out))
+def plan(ws: Workspace, to: str, out: Path, workers: int = 0) -> tuple[str, dict[str, object]]:
+    report = pipeline.plan(ws, to=to, out=str(out), workers=workers)
     assert report.exit_code == 0, report.text
     (stack,) = json.loads((out / "plan.json").read_text(encoding="utf-8"))["stacks"]
     return report.text, stack
@@ -114,7 +110,7 @@ def test_a_target_that_this_cpu_cant_run(workspace: Workspace, tmp_path: Path) -
     """It is planned, and told; a build leaves it out, and a worker that is to build it says why it doesn't."""
     low, high = TWO[family()][0], above()
     ws = replace(stack_of(workspace, low, high, specs=("moonphase",)), var=tmp_path / "var")
-    text, planned = plan(ws, f"oci-layout:{tmp_path / 'registry'}", tmp_path / "plan")
+    text, planned = plan(ws, f"oci-layout:{tmp_path / 'registry'}", tmp_path / "plan", workers=1)
     reason = f"it is for {high}, which this machine's CPU can't run ({archspec.cpu.host().name})"
     assert f"left     target {high}: {reason}" in text
     roots = planned["roots"]
