@@ -108,6 +108,15 @@ class Stack:
             item={"type": "string", "pattern": LINE},
         ),
     )
+    build_compiler: str = field(
+        default="",
+        metadata=doc(
+            "A compiler that Spack builds first with one of the machine's, such as gcc@14.2.0, and then everything with it alone; "
+            "it is published like the rest.",
+            pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*@[^\s/^%]+$(?!\n)",
+            maxLength=300,
+        ),
+    )
     system_packages: tuple[str, ...] = field(
         default=(),
         metadata=doc(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Concretizer:
     repos: Mapping[str, str]
     mirror: DiskMirror
     location: Location
+    reuse: Mapping[str, Any] | None = None
 
     def concretize(self, requests: tuple[str, ...], *, asked: bool, every: bool) -> Locked:
         """One concretization a target for all requests; those that Spack refuses are set aside with its reason. A lock is remembered.
@@ -74,14 +75,36 @@ class Concretizer:
         found = []
         suspects: set[str] = set()
         for batch in parts.batches:
+            target = batch.target if len(parts.batches) > 1 else ""
             doubtful = frozenset(with_target(request, batch.target) for request in suspects)
-            env, lock, bad = self._batch(batch, given, doubtful)
+            user, tools, bad = self._with_compiler(batch, given)
+            rejected += bad
+            if bad:
+                why = f"{bad[0].request}, which is to build it, is refused"
+                rejected += [building.rejection(request, why) for request in batch.requests or (self.stack.environment,)]
+                continue
+            env, lock, bad = user._batch(batch, given, doubtful)
             rejected += bad
             refused_here = {one.request for one in bad}
             suspects |= {request for request in wanted if with_target(request, batch.target) in refused_here}
-            found += [(batch.target, env, lock)] if lock is not None else []
+            found += [(target, *one) for one in (*tools, (env, lock))] if lock is not None else []
         folder, lock = self._merge(found, given) if len(found) > 1 else (found[0][1], found[0][2]) if found else (Path(), None)
         return Locked(env=folder, lock=lock, rejected=tuple(rejected), elsewhere=parts.elsewhere)
+
+    def _with_compiler(
+        self, batch: Batch, given: Mapping[str, Any] | None
+    ) -> tuple[Concretizer, list[tuple[Path, building.Lock]], list[Rejected]]:
+        """What concretizes requests with the compiler that is built for them, and that itself: it is concretized first, alone.
+
+        Spack compiles with nothing that is not concrete already.
+        """
+        compiler = self.stack.build_compiler
+        if not compiler:
+            return self, [], []
+        asked = replace(batch, requests=(with_target(compiler, batch.target),))
+        env, lock, rejected = self._batch(asked, given and {**given, "specs": []}, frozenset())
+        reuse = {"from": [{"type": "environment", "path": str(env), "include": [compiler.partition("@")[0]]}]}
+        return replace(self, reuse=reuse), [(env, lock)] if lock is not None else [], rejected
 
     def _batch(
         self, batch: Batch, given: Mapping[str, Any] | None, doubtful: frozenset[str]
@@ -133,7 +156,7 @@ class Concretizer:
         if isinstance(self.location, RegistryLocation):
             mirrors["cache-registry"] = str(self.location)
         mirrors |= upstream_mirrors(self.stack.upstreams)
-        return environment_yaml(self.stack, wanted, target=target, beyond=beyond, mirrors=mirrors, given=given)
+        return environment_yaml(self.stack, wanted, target=target, beyond=beyond, reuse=self.reuse, mirrors=mirrors, given=given)
 
     def _key(self, text: str) -> str:
         own = [Path(repo) for repo in self.repos.values() if self.ws.shared not in Path(repo).parents]

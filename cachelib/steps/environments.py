@@ -18,25 +18,30 @@ def environment_yaml(
     *,
     target: str,
     beyond: bool = False,
+    reuse: Mapping[str, Any] | None = None,
     mirrors: Mapping[str, str],
     given: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The spack.yaml of a build, as data: the requests, and what makes its binaries useful to others.
 
     `given` is the person's own environment; what it says is kept, what the cache needs is put over it. What is `beyond` this machine's CPU
-    is concretized all the same.
+    is concretized all the same. With `reuse` (Spack's concretizer:reuse), the stack's built compiler is there, and compiles all.
     """
     packages: dict[str, Any] = {}
     if target:
         # One target for the whole DAG: runners differ in CPU, and each CPU would give other hashes.
         packages["all"] = {"require": [f"target={target}"]}
-    if stack.compilers:
+    if reuse:
+        # Where `c` itself is required, the solver searches for hours.
+        languages = [{"spec": f"%{language}={stack.build_compiler}", "when": f"%{language}"} for language in ("c", "cxx", "fortran")]
+        packages["all"] = {"require": [*packages.get("all", {}).get("require", ()), *languages]}
+    elif stack.compilers:
         for language in ("c", "cxx", "fortran"):
             packages[language] = {"require": [{"one_of": list(stack.compilers)}]}
     ours: dict[str, Any] = {
         "view": False,
         # Fresh: what is concretized hangs on the pins alone, not on what happens to be in the cache today.
-        "concretizer": {"unify": _unify(stack, given or {}), "reuse": False},
+        "concretizer": {"unify": _unify(stack, given or {}), "reuse": dict(reuse) if reuse else False},
         "packages": packages,
         "mirrors": {name: {"url": url, "binary": True, "source": False, "signed": False} for name, url in mirrors.items()},
     }
@@ -76,7 +81,7 @@ def merged_yaml(environment: Mapping[str, Any], lock: Mapping[str, Any]) -> dict
     return {
         "spack": {
             **section,
-            "concretizer": {**section["concretizer"], "unify": False},
+            "concretizer": {**section["concretizer"], "unify": False, "reuse": False},
             "specs": [root["spec"] for root in lock["roots"]],
         }
     }

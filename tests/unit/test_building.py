@@ -150,6 +150,19 @@ def test_the_environment_of_a_build() -> None:
     assert made["concretizer"] == {"unify": "when_possible", "reuse": False}
 
 
+def test_a_compiler_that_was_built_compiles_all() -> None:
+    """It takes the place of those of the machine, which compiled only itself."""
+    asked = stack(compilers=("gcc@12",), build_compiler="gcc@14.2.0")
+    first = environment_yaml(asked, ["gcc@14.2.0"], target="x86_64_v3", mirrors={}, given=None)["spack"]
+    assert first["packages"]["c"] == {"require": [{"one_of": ["gcc@12"]}]}
+    reuse = {"from": [{"type": "environment", "path": "/e", "include": ["gcc"]}]}
+    made = environment_yaml(asked, ["zlib"], target="x86_64_v3", reuse=reuse, mirrors={}, given=None)["spack"]
+    assert made["concretizer"]["reuse"] == reuse
+    assert made["packages"] == {
+        "all": {"require": ["target=x86_64_v3", *({"spec": f"%{one}=gcc@14.2.0", "when": f"%{one}"} for one in ("c", "cxx", "fortran"))]}
+    }
+
+
 def test_a_given_environment_is_kept() -> None:
     given = {"specs": ["zlib"], "view": True, "packages": {"mpi": {"require": "openmpi"}}, "mirrors": {"mine": "https://m"}}
     made = environment_yaml(stack(unify="true"), ["bzip2"], target="", mirrors={"cache": "file:///m"}, given=given)["spack"]
