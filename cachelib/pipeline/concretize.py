@@ -99,7 +99,7 @@ class Concretizer:
         Spack compiles with nothing that is not concrete already.
         """
         compiler = self.stack.build_compiler
-        if not compiler:
+        if not compiler or not (batch.requests or (given and given.get("specs"))):
             return self, [], []
         asked = replace(batch, requests=(with_target(compiler, batch.target),))
         env, lock, rejected = self._batch(asked, given and {**given, "specs": []}, frozenset())

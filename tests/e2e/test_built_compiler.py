@@ -100,7 +100,9 @@ def test_a_compiler_is_built_first_and_then_builds_the_rest(
         root=SHARED / "spack" / commit[:12], packages=SHARED / "packages" / packages[:12], home=tmp_path / "user",
         certificates=certificates, cache=SHARED / "cache" / f"{commit[:12]}-{packages[:12]}" / "misc", mirrors={"cache": f"{base}/v1.1"},
     )  # fmt: skip
-    recipes = ("-c", f"repos:tool:{repo}")
+    (tmp_path / "scope").mkdir()
+    (tmp_path / "scope/repos.yaml").write_text(f"repos:\n  tool: {repo}\n", encoding="utf-8")
+    recipes = ("-C", str(tmp_path / "scope"))
     user.run(*recipes, "install", "--use-buildcache", "only", "--no-check-signature", f"/{app}")
     assert user.run(*recipes, "find", "--format", "{hash}", "sundial").split()[-1] == app
-    assert "gcc@14" not in user.run(*recipes, "find"), "what only building took is not fetched"
+    assert "gcc@14.2.0" not in user.run(*recipes, "find", "--format", "{name}@{version}").split(), "what only building took is not fetched"
