@@ -9,6 +9,7 @@ from typing import Any
 
 from cachelib.model.errors import UsageError
 from cachelib.model.package_repo import parse_asked
+from cachelib.model.request import with_target
 
 #: More specs, or longer ones, are no request of a person.
 MOST_SPECS, LONGEST = 500, 4000
@@ -92,7 +93,7 @@ def parse_setup(text: str) -> SetupInputs:
 
 def with_choices(spec: str, compiler: str, target: str) -> str:
     """A spec with a compiler and a target that were chosen beside it."""
-    return " ".join([spec, *([f"%{compiler}"] if compiler else []), *([f"target={target}"] if target else [])])
+    return with_target(f"{spec} %{compiler}" if compiler else spec, target)
 
 
 def _read(text: str) -> dict[str, Any]:

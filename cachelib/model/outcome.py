@@ -59,6 +59,14 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """What of a stack this machine leaves to others, a target or a request, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
     """Sent to the registry. `sent` counts the bytes that crossed the wire."""
 

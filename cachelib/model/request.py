@@ -23,6 +23,30 @@ _PART = re.compile(
 _FLAGS = frozenset({"cflags", "cxxflags", "cppflags", "fflags", "ldflags", "ldlibs"})
 _ARCHITECTURE = {"target": "target", "os": "os", "platform": "platform", "operating_system": "os"}
 
+#: Where the root of a request ends, and what it is to be built with begins; what is quoted is no end.
+_ROOT = re.compile(r"(?:[^\"'^%]|\"[^\"]*\"|'[^']*')*")
+_QUOTED = re.compile(r"(?<!target)(?<!arch)(?<!=)==?(?:\"[^\"]*\"|'[^']*')")
+_TARGET = re.compile(r"(?:^|\s)(?:target==?|arch==?[^\s-]+-[^\s-]+-)[\"']?(?P<target>[^\s\"']+)")
+
+
+def named_target(text: str) -> str:
+    """The target that a request names for itself and all that it needs; empty where it names none."""
+    match = _TARGET.search(_QUOTED.sub("", _root(text)))
+    return match["target"] if match else ""
+
+
+def with_target(text: str, target: str) -> str:
+    """A request for a target, unless it names one itself. What stands behind a `^` or a `%` would be of that dependency."""
+    root = _root(text)
+    if not target or named_target(text):
+        return text
+    return " ".join(filter(None, (root.rstrip(), f"target={target}", text[len(root) :])))
+
+
+def _root(text: str) -> str:
+    match = _ROOT.match(text)
+    return match[0] if match else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

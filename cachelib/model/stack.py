@@ -97,7 +97,7 @@ class Stack:
     targets: tuple[str, ...] = field(
         default=(),
         metadata=doc(
-            "Microarchitectures to build for; the machine takes the first of its own family. "
+            "Microarchitectures to build for, each request for each of them: a machine builds those of its own family that its CPU runs. "
             "Without it each machine builds for its own CPU, and its binaries suit few others.",
             item={"type": "string", "pattern": r"^[a-z0-9_]+$(?!\n)"},
         ),
@@ -107,6 +107,15 @@ class Stack:
         metadata=doc(
             "Compilers that may build C, C++ and Fortran, such as gcc@13: of these, what is on the machine.",
             item={"type": "string", "pattern": LINE},
+        ),
+    )
+    build_compiler: str = field(
+        default="",
+        metadata=doc(
+            "A compiler that Spack builds first with one of the machine's, such as gcc@14.2.0, and then everything with it alone; "
+            "it is published like the rest.",
+            pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*@[^\s/^%]+$(?!\n)",
+            maxLength=300,
         ),
     )
     system_packages: tuple[str, ...] = field(

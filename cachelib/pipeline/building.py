@@ -66,7 +66,9 @@ def build(
 def plan_build(ws: Workspace, specs: Sequence[str] = (), stack_name: str = "", spack_root: str = "") -> Report:
     """Tell what a build would do; concretizes, but builds nothing."""
     ready = prepare(ws, specs, stack_name, spack_root)
-    refused = build_reports.build_report(building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror="", written=0))
+    refused = build_reports.build_report(
+        building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror="", written=0, elsewhere=ready.elsewhere)
+    )
     if ready.lock is None:
         return refused
     lines = building.plan_lines(ready.lock, ready.installed(), ready.mirrored())
@@ -93,7 +95,9 @@ def run_build(
     if lock is None:
         if own:
             mirror.write_wanted(_wanted(ready, building.Lock(nodes={}), {}))
-        return building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror=str(mirror.root), written=0)
+        return building.BuildResult(
+            outcomes={}, nodes={}, rejected=ready.rejected, mirror=str(mirror.root), written=0, elsewhere=ready.elsewhere
+        )
     before, mirrored = ready.installed(), ready.mirrored()
     total = sum(node.hash not in before for node in lock.buildable())
     watch = install_watched(ws, spack, ready.env, ready.name, total, jobs=jobs, packages=packages)
@@ -115,8 +119,9 @@ def run_build(
     except CacheError as error:
         trouble = reports.error_text(error)
     return building.BuildResult(
-        outcomes=outcomes, nodes=lock.nodes, rejected=ready.rejected, mirror=str(mirror.root), written=written, trouble=trouble
-    )
+        outcomes=outcomes, nodes=lock.nodes, rejected=ready.rejected, mirror=str(mirror.root), written=written, trouble=trouble,
+        elsewhere=ready.elsewhere,
+    )  # fmt: skip
 
 
 def install_watched(

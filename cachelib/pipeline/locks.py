@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from cachelib.model.errors import FormatError
 from cachelib.model.oci import parse_json
-from cachelib.model.outcome import Rejected
+from cachelib.model.outcome import Elsewhere, Rejected
 from cachelib.model.ports import Repository
 from cachelib.model.stack import Stack
 from cachelib.pipeline.concretize import given_environment
@@ -18,6 +18,7 @@ from cachelib.pipeline.preparing import prepare
 from cachelib.pipeline.repositories import recipes_key
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building, remembering
+from cachelib.steps.targets import divide
 
 #: Raised when the same settings would be concretized otherwise.
 _VERSION = 3
@@ -38,6 +39,7 @@ class Concretized:
     stack: Stack
     lock: building.Lock | None
     rejected: tuple[Rejected, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
     files: Mapping[str, bytes]
     restricted: frozenset[str] = frozenset()
     key: str = ""
@@ -50,16 +52,21 @@ def concretized(ws: Workspace, repository: Repository, specs: Sequence[str], sta
     key = _key(ws, name, stack, specs, spack_root, runner)
     if key and (files := remembering.remembered_lock(repository, key)):
         ws.progress.say(f"the concretization of stack {name} is remembered in {repository.name}")
-        return Concretized(name=name, stack=stack, lock=_parsed(files), files=files, restricted=_restricted(files), key=key)
-    ready = prepare(ws, specs, name, spack_root)
+        return Concretized(
+            name=name, stack=stack, lock=_parsed(files), files=files, restricted=_restricted(files), key=key,
+            elsewhere=divide(stack.targets, tuple(specs) or stack.specs, machine=ws.machine, cpu=ws.cpu).elsewhere,
+        )  # fmt: skip
+    # For all targets, whatever this machine's CPU is: who builds them may have another one.
+    ready = prepare(ws, specs, name, spack_root, every=True)
     files = {file: (ready.env / file).read_bytes() for file in _FILES} if ready.lock is not None else {}
     if ready.lock is not None:
         files[RESTRICTED] = json.dumps(sorted(building.restricted(ready.spack.describe(ready.env)))).encode()
     # What was refused is told anew each time, so that is not remembered.
     news = bool(key and files and not ready.rejected)
     return Concretized(
-        name=name, stack=stack, lock=ready.lock, rejected=ready.rejected, files=files, restricted=_restricted(files), key=key, news=news
-    )
+        name=name, stack=stack, lock=ready.lock, rejected=ready.rejected, elsewhere=ready.elsewhere, files=files,
+        restricted=_restricted(files), key=key, news=news,
+    )  # fmt: skip
 
 
 def _key(ws: Workspace, name: str, stack: Stack, specs: Sequence[str], spack_root: str, runner: str) -> str:

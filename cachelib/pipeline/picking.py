@@ -13,7 +13,7 @@ from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import artifacts, picking, plan_reports, remembering
 from cachelib.steps.reports import Report
-from cachelib.steps.targets import choose_target
+from cachelib.steps.targets import targets_here
 
 
 def pick_packages(
@@ -27,7 +27,7 @@ def pick_packages(
     now = datetime.now(UTC)
     seed = asked.seed or f"{now:%Y-%m-%d}"
     spack, _ = prepare_spack(ws, stack, name, spack_root)
-    target = choose_target(stack.targets, ws.machine)
+    targets = targets_here(stack.targets, ws.machine)
     catalog = Catalog()
     try:
         catalog = artifacts.load_catalog(repository)
@@ -39,7 +39,7 @@ def pick_packages(
 
     def facts(some: Sequence[str]) -> Mapping[str, str]:
         ws.progress.say(f"looking at the recipes of {len(some)} packages")
-        return spack.facts(some, target)
+        return spack.facts(some, targets)
 
     found = picking.pick(names, asked.random, seed, cached=picking.cached_names(catalog) | mirrored, failing=failing, facts=facts)
     return found.names, plan_reports.pick_report(found, name, seed, len(names))

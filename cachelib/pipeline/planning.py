@@ -31,7 +31,7 @@ from cachelib.steps.changes import newest_builds
 from cachelib.steps.reports import Report
 from cachelib.steps.runners import plan_jobs, runner_here, runners
 from cachelib.steps.tags import whole_tags
-from cachelib.steps.targets import choose_target
+from cachelib.steps.targets import targets_here
 from cachelib.steps.weather import wanted_of
 from cachelib.tools import actions
 
@@ -142,7 +142,7 @@ def _wanted(planner: _Planner, runner: str) -> Iterator[tuple[str, str]]:
         if runner:
             if runner in runners(stack):
                 yield name, runner
-        elif not asked.stack and stack.targets and not choose_target(stack.targets, ws.machine):
+        elif not asked.stack and stack.targets and not targets_here(stack.targets, ws.machine):
             ws.progress.say(f"stack {name} has no target for {ws.machine}, and is planned elsewhere")
         else:
             yield name, runner_here(stack, ws.machine)
@@ -226,8 +226,8 @@ def _failing(repository: Repository) -> dict[str, str]:
 
 
 def _refused(ready: Concretized) -> Report:
-    """What Spack refused, told as a build tells it."""
+    """What Spack refused, and what this machine could not build itself, told as a build tells it."""
     told: Any = build_reports.build_report(
-        building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror=str(Path()), written=0)
+        building.BuildResult(outcomes={}, nodes={}, rejected=ready.rejected, mirror=str(Path()), written=0, elsewhere=ready.elsewhere)
     )
     return Report(lines=told.lines[:-1], exit_code=told.exit_code)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from cachelib.model.errors import BuildError
 from cachelib.model.oci import Location
-from cachelib.model.outcome import Rejected
+from cachelib.model.outcome import Elsewhere, Rejected
 from cachelib.model.stack import Stack
-from cachelib.pipeline.concretize import concretize
+from cachelib.pipeline.concretize import Concretizer
 from cachelib.pipeline.developing import code_of
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building
-from cachelib.steps.targets import choose_target
+from cachelib.steps.targets import targets_here
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.spack import Spack
 
@@ -32,6 +32,7 @@ class Ready:
     env: Path
     lock: building.Lock | None
     rejected: tuple[Rejected, ...]
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     def installed(self) -> frozenset[str]:
         """What is in the install tree already."""
@@ -42,10 +43,13 @@ class Ready:
         return frozenset(entry.hash for entry in self.mirror.entries(lambda _: None))
 
 
-def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: str) -> Ready:
-    """Install what is missing, and concretize; raise CacheError where no build could begin."""
+def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: str, *, every: bool = False) -> Ready:
+    """Install what is missing, and concretize; raise CacheError where no build could begin.
+
+    With `every`, that is done for targets too that this machine's CPU can't run.
+    """
     name, stack = ws.stack(stack_name)
-    if stack.targets and not choose_target(stack.targets, ws.machine):
+    if stack.targets and not targets_here(stack.targets, ws.machine):
         raise BuildError(
             f"stack {name} has no target for {ws.machine}",
             hint=f"add one to its `targets`: {', '.join(stack.targets)} suit other machines",
@@ -53,9 +57,12 @@ def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: st
     spack, _ = prepare_spack(ws, stack, name, spack_root)
     chosen = replace(stack, compilers=_compilers(spack, stack, name))
     mirror, location = ws.mirror(stack.image_name), ws.location("").child(stack.image_name)
-    requests, code = tuple(specs) or stack.specs, code_of(ws, stack)
-    env, lock, rejected = concretize(ws, spack, name, chosen, requests, bool(specs), mirror, location, code)
-    return Ready(name=name, stack=stack, spack=spack, mirror=mirror, location=location, env=env, lock=lock, rejected=tuple(rejected))
+    concretizer = Concretizer(ws=ws, spack=spack, name=name, stack=chosen, mirror=mirror, location=location, code=code_of(ws, stack))
+    made = concretizer.concretize(tuple(specs) or stack.specs, asked=bool(specs), every=every)
+    return Ready(
+        name=name, stack=stack, spack=spack, mirror=mirror, location=location, env=made.env, lock=made.lock, rejected=made.rejected,
+        elsewhere=made.elsewhere,
+    )  # fmt: skip
 
 
 def _compilers(spack: Spack, stack: Stack, name: str) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from cachelib.pipeline.sboms import sbom
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs, now
 from cachelib.steps import build_reports, building, failure_reports, gathering, remembering, reports
 from cachelib.steps.reports import Report
+from cachelib.steps.targets import is_beyond
 from cachelib.tools import actions
 from cachelib.tools.files import write_atomically
 from cachelib.tools.github_run import GitHubRun, open_run
@@ -159,7 +160,9 @@ def _unfinished(one: Taken) -> bool:
     for node in building.Lock(nodes=one.result.nodes).buildable():  # dependencies first
         if any(edge.hash in doomed for edge in node.dependencies):
             doomed.add(node.hash)
-    return any(isinstance(outcome, Skipped) and h not in doomed for h, outcome in one.result.outcomes.items())
+    left = (outcome for h, outcome in one.result.outcomes.items() if h not in doomed)
+    # What no CPU of the run could build, the next run would find no better one for: that waits for the next plan.
+    return any(isinstance(outcome, Skipped) and not is_beyond(outcome.reason) for outcome in left)
 
 
 def _blame(ws: Workspace, run: GitHubRun, taken: Taken) -> Taken:

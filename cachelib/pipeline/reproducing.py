@@ -20,6 +20,7 @@ from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import reading, remembering, reproducing
 from cachelib.steps.reports import Report
 from cachelib.steps.reproducing import Checkout, Chosen, Setup
+from cachelib.steps.targets import beyond
 from cachelib.tools import git
 from cachelib.tools.files import write_atomically
 
@@ -30,7 +31,7 @@ def reproduce(ws: Workspace, wanted: str, to: str = "", image: str = "", out: st
     chosen = reproducing.choose(wanted, *known_builds(repositories))
     repository = repositories[chosen.image]
     spec, origin = _build(repository, chosen)
-    setup = _setup(ws, to, chosen.image, origin)
+    setup = _setup(ws, to, chosen.image, origin, spec.root.target)
     folder = Path(out).resolve() if out else ws.var / "reproduce" / chosen.hash
     log, trouble = _log(repository, chosen)
     if trouble:
@@ -80,7 +81,7 @@ def _log(repository: Repository, chosen: Chosen) -> tuple[bytes | None, str]:
         return None, f"the log can't be read: {error.message}"
 
 
-def _setup(ws: Workspace, to: str, image: str, origin: Origin) -> Setup:
+def _setup(ws: Workspace, to: str, image: str, origin: Origin, target: str) -> Setup:
     """What it was built from and with, as far as it is told; what isn't told, as cache.yaml has it now."""
     here = ws.settings.stacks.get(origin.stack)
     stack = here or ws.images()[image][1]
@@ -89,11 +90,12 @@ def _setup(ws: Workspace, to: str, image: str, origin: Origin) -> Setup:
     packages, note = reproducing.pinned("packages", origin.packages_commit, stack.packages.url, stack.packages.commit)
     own, fetched = _own(ws, stack, origin), _fetched(ws, stack, origin)
     location = ws.location(to).child(image)
+    cpu_note = beyond(ws.cpu, target)
     return Setup(
         spack=spack, packages=packages, recipes={**own.checkouts, **fetched.checkouts}, repos=(*fetched.repos, *own.repos),
         padding=stack.padding,
         mirror=str(location) if isinstance(location, RegistryLocation) else "",
-        notes=tuple(note for note in (*notes, spack_note, note, *own.notes, *fetched.notes) if note),
+        notes=tuple(note for note in (*notes, spack_note, note, *own.notes, *fetched.notes, cpu_note) if note),
     )  # fmt: skip
 
 

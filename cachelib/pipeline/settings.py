@@ -7,7 +7,7 @@ from pathlib import Path
 from cachelib.pipeline.workspace import PROJECT, Workspace
 from cachelib.steps.reference import reference
 from cachelib.steps.reports import Report
-from cachelib.steps.targets import choose_target
+from cachelib.steps.targets import targets_here
 from cachelib.tools.files import write_atomically
 from cachelib.tools.task_help import task_help
 from cachelib.tools.workflow_files import workflow_help
@@ -17,7 +17,8 @@ def config(ws: Workspace) -> Report:
     """Say what cache.yaml means: it has been checked by being read."""
     lines = []
     for name, stack in ws.settings.stacks.items():
-        target = choose_target(stack.targets, ws.machine) or ("NONE FOR THIS MACHINE" if stack.targets else "this machine's own")
+        here = ", ".join(targets_here(stack.targets, ws.machine))
+        target = here or ("NONE FOR THIS MACHINE" if stack.targets else "this machine's own")
         lines.append(f"  {name}: {len(stack.specs)} requests with Spack {stack.spack.version}, target {target}")
         lines.append(f"    publishes to {ws.location('').child(stack.image_name)}")
     return Report(lines=("cache.yaml is right:", *lines))

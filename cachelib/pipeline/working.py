@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from cachelib.pipeline.repositories import with_repos
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import build_reports, building, gathering, layering
 from cachelib.steps.reports import Report, join
+from cachelib.steps.targets import beyond
 from cachelib.tools import actions
 from cachelib.tools.files import read_end, write_atomically
 from cachelib.tools.github_run import open_run
@@ -169,7 +171,9 @@ class _Worker:
         left = tuple(h for h in slot.builds if h not in known)
         missing = self._wait(slot.waits)
         self.mirror.write_index()
-        skipped = self._late(left) or self._full(left) or gathering.lacking(left, self.lock, missing)
+        foreign = self._foreign(left)
+        missing |= {h: one.reason for h, one in foreign.items()}
+        skipped = self._late(left) or self._full(left) or foreign | gathering.lacking(left, self.lock, missing)
         outcomes |= skipped
         described: dict[str, dict[str, Any]] = {}
         if wanted := [h for h in left if h not in skipped]:
@@ -216,6 +220,14 @@ class _Worker:
             return {}
         reason = f"only {free / 1e9:.1f} GB of the disk are free, a build takes {_LEAST_DISK / 1e9:.0f} GB"
         return {h: Skipped(reason=reason) for h in hashes}
+
+    def _foreign(self, hashes: tuple[str, ...]) -> dict[str, Skipped]:
+        """What is for a target that this machine's CPU can't run: runners differ, and a build may run what it makes."""
+        targets = {h: self.lock.nodes[h].target for h in hashes}
+        found = {h: reason for h, target in targets.items() if (reason := beyond(self.ws.cpu, target))}
+        for reason, count in Counter(found.values()).items():
+            self.ws.progress.say(f"WARNING: {count} specs of this slot are not built here: {reason}")
+        return {h: Skipped(reason=reason) for h, reason in found.items()}
 
     def _build(self, wanted: list[str]) -> dict[str, BuildOutcome]:
         again = self.plan.rebuild.intersection(wanted)

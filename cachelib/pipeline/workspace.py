@@ -21,6 +21,7 @@ from cachelib.tools.credentials import find_credentials
 from cachelib.tools.github_deleter import GitHubDeleter
 from cachelib.tools.github_packages import GitHubPackages
 from cachelib.tools.layout import LayoutRepository
+from cachelib.tools.machine import find_cpu
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.pacer import Pacer, limit_of
 from cachelib.tools.progress import make_progress
@@ -37,7 +38,8 @@ JOBS, MOST_JOBS = 16, 128
 class Workspace:
     """Everything outside that a task depends on, taken in once.
 
-    `folder` holds cache.yaml; `var` takes what tasks make; `shared` takes Spack checkouts and their caches.
+    `folder` holds cache.yaml; `var` takes what tasks make; `shared` takes Spack checkouts and their caches. `machine` is as uname tells
+    it, `cpu` as archspec does (empty where it can't).
     """
 
     settings: Settings
@@ -48,6 +50,7 @@ class Workspace:
     home: Path
     machine: str
     progress: Progress
+    cpu: str = ""
 
     def stack(self, name: str) -> tuple[str, Stack]:
         """The stack of a name, or the default one; raise UsageError naming those there are."""
@@ -156,4 +159,5 @@ def open_workspace(config: str = "", var: str = "", shared: str = "", *, setting
         home=Path.home(),
         machine=platform.machine(),
         progress=make_progress(sys.stdout, ci=bool(os.environ.get("CI"))),
+        cpu=cpu if isinstance(cpu := find_cpu(), str) else "",
     )

@@ -17,8 +17,9 @@ def build_report(result: BuildResult) -> Report:
     """What was built, what failed and why, what was not tried."""
     lines: list[str] = []
     well: list[str] = []
+    several = len({result.nodes[h].target for h in result.outcomes}) > 1
     for h, outcome in result.outcomes.items():
-        label = result.nodes[h].label
+        label = result.nodes[h].label + (f" for {result.nodes[h].target}" if several else "")
         match outcome:
             case Built():
                 well.append(f"  built    {label} in {outcome.seconds:.1f} s")
@@ -35,6 +36,7 @@ def build_report(result: BuildResult) -> Report:
         lines.append(f"  REJECTED {rejection.request!r}:")
         lines += [f"             | {line}" for line in rejection.reason.splitlines()]
         lines.append(f"             hint: {rejection.hint}")
+    lines += [f"  left     {one.what}: {one.reason}" for one in result.elsewhere]
     counts = Counter(type(outcome).__name__.lower() for outcome in result.outcomes.values())
     counts["rejected"] = len(result.rejected)
     total = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "nothing to build"
@@ -42,6 +44,7 @@ def build_report(result: BuildResult) -> Report:
     lines += result.trouble.splitlines()
     items = [item_data(result.nodes[h].label, outcome, hash=h) for h, outcome in result.outcomes.items()]
     items += [{"label": r.request, "outcome": "rejected", "reason": r.reason} for r in result.rejected]
+    items += [{"label": one.what, "outcome": "elsewhere", "reason": one.reason} for one in result.elsewhere]
     return Report(
         lines=(*some(well), *lines),
         exit_code=BuildError.exit_code if result.not_built() or result.trouble else 0,

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cachelib.model.develop import Code
 from cachelib.model.errors import BuildError, FormatError
-from cachelib.model.outcome import BuildOutcome, Built, Failed, Phase, Rejected, Reused, Skipped
+from cachelib.model.outcome import BuildOutcome, Built, Elsewhere, Failed, Phase, Rejected, Reused, Skipped
 from cachelib.model.record import EnvChange, Origin, PackageInfo, Record
 from cachelib.model.spec import Node, parse_node
-from cachelib.model.stack import Stack
-from cachelib.steps.targets import choose_target
 
 _INSTALLING = re.compile(r"==> Installing (?P<what>\S+-(?P<hash>[a-z2-7]{32}))(?: \[(?P<at>\d+)/(?P<of>\d+)\])?")
 _DONE = re.compile(r"\[\+\] \S*/(?P<what>[^/\s]+-(?P<hash>[a-z2-7]{32}))$")
@@ -60,7 +55,10 @@ class Lock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """What became of a build: an outcome per spec, the requests that were refused, and how many entries are new."""
+    """What became of a build: an outcome per spec, the requests that were refused, how many entries are new.
+
+    What is `elsewhere` this machine leaves to others.
+    """
 
     outcomes: Mapping[str, BuildOutcome]
     nodes: Mapping[str, Node]
@@ -68,6 +66,7 @@ class BuildResult:
     mirror: str
     written: int
     trouble: str = ""
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     def not_built(self) -> frozenset[str]:
         """The names of packages and requests that should be there and aren't."""
@@ -88,47 +87,6 @@ def parse_lock(data: Mapping[str, Any]) -> Lock:
     except (KeyError, TypeError, AttributeError, FormatError) as error:
         raise BuildError(f"Spack's spack.lock is not understood: {error!r}") from None
     return Lock(nodes=nodes, roots=roots)
-
-
-def environment_yaml(
-    stack: Stack,
-    requests: Sequence[str],
-    *,
-    machine: str,
-    mirrors: Mapping[str, str],
-    given: Mapping[str, Any] | None,
-    code: Iterable[Code] = (),
-) -> dict[str, Any]:
-    """The spack.yaml of a build, as data: the requests, and what makes its binaries useful to others.
-
-    `given` is the person's own environment; what it says is kept, what the cache needs is put over it. `code` is built as its commits.
-    """
-    packages: dict[str, Any] = {one.name: {"require": [one.requirement]} for one in code}
-    if target := choose_target(stack.targets, machine):
-        # One target for the whole DAG: runners differ in CPU, and each CPU would give other hashes. A package with requirements of its own
-        # is free of those of all, and follows the preference.
-        packages["all"] = {"require": [f"target={target}"], "target": [target]}
-    if stack.compilers:
-        for language in ("c", "cxx", "fortran"):
-            packages[language] = {"require": [{"one_of": list(stack.compilers)}]}
-    ours: dict[str, Any] = {
-        "view": False,
-        # Fresh: what is concretized hangs on the pins alone, not on what happens to be in the cache today.
-        "concretizer": {"unify": _unify(stack, given or {}), "reuse": False},
-        "packages": packages,
-        "mirrors": {name: {"url": url, "binary": True, "source": False, "signed": False} for name, url in mirrors.items()},
-    }
-    merged = _merge(_merge(dict(given or {}), ours), stack.config)
-    # What lies at a path is no part of a hash of Spack's: it is built as a commit, or not at all.
-    merged.pop("develop", None)
-    merged["specs"] = [*((given or {}).get("specs") or ()), *requests]
-    return {"spack": merged}
-
-
-def lock_key(spack_commit: str, stack: Stack, environment: str, detected: bytes, recipes: str) -> str:
-    """What a concretization hangs on; the same key means the same result, so it need not be done again."""
-    parts = (spack_commit, stack.packages.commit, environment, detected.decode(errors="replace"), recipes)
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @dataclass(slots=True)
@@ -275,23 +233,3 @@ def to_mirror(lock: Lock, described: Mapping[str, Mapping[str, Any]], in_mirror:
     """Which hashes are to be written into the mirror: installed, free to be given away, and not there or in a registry."""
     left_out = restricted(described).union(in_mirror, elsewhere)
     return [node.hash for node in lock.buildable() if described.get(node.hash, {}).get("installed") and node.hash not in left_out]
-
-
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
-    for key, value in over.items():
-        held = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(held, Mapping):
-            merged[key] = _merge(held, value)
-        elif isinstance(value, list) and held is not None:
-            # Requirements and the like add up: what a person asked for holds beside what the cache needs.
-            merged[key] = [*(held if isinstance(held, list) else [held]), *value]
-        else:
-            merged[key] = value
-    return merged
-
-
-def _unify(stack: Stack, given: Mapping[str, Any]) -> object:
-    concretizer = given.get("concretizer")
-    held = concretizer.get("unify") if isinstance(concretizer, Mapping) else None
-    return {"true": True, "false": False, "": "when_possible" if held is None else held}.get(stack.unify, stack.unify)

@@ -12,7 +12,7 @@ from cachelib.model.github import repository_of
 from cachelib.model.machine import Disk, FoundSpack, Machine
 from cachelib.model.oci import Location, RegistryLocation
 from cachelib.model.stack import Stack, is_release, spack_line
-from cachelib.steps.targets import can_run, choose_target, family
+from cachelib.steps.targets import beyond, can_run, family, targets_here
 
 #: Free bytes below which a build fails, or soon will; GitHub promises its runners 14 GB.
 LITTLE, SOME = 5 * 10**9, 10 * 10**9
@@ -178,27 +178,27 @@ def _disk(disk: Disk | Unknown) -> Iterator[Check]:
 
 
 def target_check(name: str, stack: Stack, *, machine: str, cpu: str | Unknown) -> Check:
-    """Whether this machine can run what it builds for a stack; `machine` is as uname tells it, `cpu` as archspec does."""
+    """Whether this machine builds every target of a stack that is of its family; `machine` is as uname tells it, `cpu` as archspec does."""
     what = f"target of stack {name}"
     if not stack.targets:
         own = f"x86_64_v3 or the like; `{cpu}` is this machine's" if not isinstance(cpu, Unknown) else "x86_64_v3 or the like"
         return warning(
             what, "none is pinned: hosted runners differ in CPU, so every hash may differ from run to run", f"pin one: {own}", _RUNNERS
         )
-    target = choose_target(stack.targets, machine)
-    if not target:
+    here = targets_here(stack.targets, machine)
+    if not here:
         return unchecked(what, f"it builds on other machines: {', '.join(stack.targets)} are not of {machine}'s family")
     if isinstance(cpu, Unknown):
         return unchecked(what, cpu)
-    if not can_run(cpu, target):
-        return problem(
-            what,
-            BuildError,
-            f"this runner is {cpu}, below the stack's {target}: it can't run what it builds",
-            f"pin a lower target (such as {_lower(cpu)}), or name a `runner` that has {target}",
-            _RUNNERS,
-        )
-    return ok(what, f"{target}, which this machine ({cpu}) runs")
+    above = [target for target in here if beyond(cpu, target)]
+    remedy = f"pin a lower target (such as {_lower(cpu)}), or name a `runner` that has {' and '.join(above)}"
+    if len(above) == len(here):
+        words = f"this runner is {cpu}, below the stack's {' and '.join(above)}: it can't run what it builds"
+        return problem(what, BuildError, words, remedy, _RUNNERS)
+    runs = ", ".join(target for target in here if target not in above)
+    if above:
+        return warning(what, f"{runs} are built here; {', '.join(above)} not, as this machine ({cpu}) can't run that", remedy, _RUNNERS)
+    return ok(what, f"{runs}, which this machine ({cpu}) runs")
 
 
 def _lower(cpu: str) -> str:

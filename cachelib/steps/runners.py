@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from cachelib.model.errors import ConfigError
 from cachelib.model.stack import Stack
-from cachelib.steps.targets import choose_target, family
+from cachelib.steps.targets import family, family_here
 
 #: The hosted Linux runner of each family (GitHub docs, GitHub-hosted runners reference).
 HOSTED = {"x86_64": "ubuntu-24.04", "aarch64": "ubuntu-24.04-arm"}
@@ -24,8 +24,7 @@ def runners(stack: Stack) -> tuple[str, ...]:
 
 def runner_here(stack: Stack, machine: str) -> str:
     """The runner that stands for this machine."""
-    target = family(choose_target(stack.targets, machine) or {"arm64": "aarch64", "amd64": "x86_64"}.get(machine, machine))
-    return stack.runner or HOSTED.get(target, HOSTED["x86_64"])
+    return stack.runner or HOSTED.get(family_here(machine), HOSTED["x86_64"])
 
 
 def plan_jobs(stacks: Mapping[str, Stack]) -> list[dict[str, object]]:

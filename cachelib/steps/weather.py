@@ -71,10 +71,20 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much of what is wanted for a target is there, each spec counted once."""
+
+    target: str
+    present: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
     """How a stack stands on a kind of runner: its requests, the worst first, and the sums over all that they need, each spec once.
 
-    `withheld` are specs that may not be given away, `external` those of the machine; neither is among the `total`.
+    `withheld` are specs that may not be given away, `external` those of the machine; neither is among the `total`. `targets` are the same
+    sums for each target.
     """
 
     stack: str
@@ -88,6 +98,7 @@ class Weather:
     seconds: float
     upstream: int
     lacks: tuple[Lack, ...]
+    targets: tuple[Coverage, ...] = ()
 
     def of(self, *states: State) -> int:
         """How many requests stand so."""
@@ -128,7 +139,14 @@ def weather(wanted: Wanted, stored: Mapping[str, Stored], failing: Mapping[str, 
         requests=tuple(sorted(found, key=lambda one: (_ORDER.index(one.state), one.request, one.spec.hash if one.spec else ""))),
         total=len(counted), withheld=sum(spec.restricted for spec in every.values()),
         external=sum(spec.external for spec in every.values()), lacks=_lacks(counted, stored, reasons), **_sums(counted, stored),
+        targets=tuple(_coverage(counted, stored)),
     )  # fmt: skip
+
+
+def _coverage(counted: Sequence[WantedSpec], stored: Mapping[str, Stored]) -> Iterator[Coverage]:
+    for target in sorted({spec.target for spec in counted}):
+        hashes = [spec.hash for spec in counted if spec.target == target]
+        yield Coverage(target=target, present=sum(h in stored for h in hashes), total=len(hashes))
 
 
 def below(specs: Mapping[str, WantedSpec], root: str) -> Iterator[str]:

@@ -18,11 +18,14 @@ def weather_report(found: Weather, repository: str) -> Report:
     saved = f", which saves {human_seconds(found.seconds)} of building" if found.seconds else ""
     where = f"{repository} and its upstreams ({found.upstream} there)" if found.upstream else repository
     lines.append(f"weather: {found.present} of {found.total} specs are in {where}: {human_bytes(found.size)} to fetch{saved}")
+    if len(found.targets) > 1:
+        lines += [f"  {one.target}: {one.present} of {one.total}" for one in found.targets]
     missing = [lack for lack in found.lacks if all(one.spec is None or one.spec.hash != lack.hash for one in found.requests)]
     if missing:
         lines += ["  missing besides:", *some([f"    {lack.label}: {lack.reason}" for lack in missing])]
     sums = {"stack": found.stack, "runner": found.runner, "present": found.present, "total": found.total, "size": found.size,
-            "seconds": found.seconds, "upstream": found.upstream, "missing": [asdict(lack) for lack in found.lacks]}  # fmt: skip
+            "seconds": found.seconds, "upstream": found.upstream, "missing": [asdict(lack) for lack in found.lacks],
+            "targets": [asdict(one) for one in found.targets]}  # fmt: skip
     return Report(lines=tuple(lines), data=(step_data("weather", repository, map(_item, found.requests), **sums),))
 
 

@@ -28,7 +28,7 @@ def look_at_machine(folder: Path, env: Mapping[str, str]) -> Machine:
         clingo=importlib.util.find_spec("clingo") is not None,
         missing=tuple(name for name in PROGRAMS if shutil.which(name, path=path) is None),
         compilers=tuple(sorted(set(_compilers(path)))),
-        target=_target(),
+        target=find_cpu(),
         disk=_disk(folder),
     )
 
@@ -42,7 +42,8 @@ def _compilers(path: str) -> Iterator[str]:
         yield from (name for name in names if shutil.which(name, path=folder))
 
 
-def _target() -> str | Unknown:
+def find_cpu() -> str | Unknown:
+    """What archspec calls the CPU of this machine."""
     try:
         return str(archspec.cpu.host().name)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:

@@ -135,9 +135,9 @@ class Spack:
         found: list[str] = self._probe("names", what="list the packages")
         return found
 
-    def facts(self, names: Sequence[str], target: str) -> dict[str, str]:
-        """For each package: why nobody could build and publish it for a target (the machine's own where it is empty), or nothing."""
-        found: dict[str, str] = self._probe("facts", {"names": list(names), "target": target}, what="look at packages")
+    def facts(self, names: Sequence[str], targets: Sequence[str]) -> dict[str, str]:
+        """For each package: why nobody could build and publish it for any of the targets (this machine's own if none), or nothing."""
+        found: dict[str, str] = self._probe("facts", {"names": list(names), "targets": list(targets)}, what="look at packages")
         return found
 
     def concretize(self, env: Path) -> Finished:

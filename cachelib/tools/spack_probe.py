@@ -57,13 +57,16 @@ def names():
 
 
 def facts(asked):
-    """For each package of `names`: why nobody could build and publish it for `target`, or nothing."""
+    """For each package of `names`: why nobody could build and publish it for any of the `targets`, or nothing."""
     import spack.spec
 
     here = spack.spec.Spec.default_arch()
-    if asked["target"]:
-        here = spack.spec.Spec(f"platform={here.platform} os={here.os} target={asked['target']}")
-    return {name: unfit(name, here) for name in asked["names"]}
+    places = [spack.spec.Spec(f"platform={here.platform} os={here.os} target={target}") for target in asked["targets"]] or [here]
+    found = {}
+    for name in asked["names"]:
+        reasons = [unfit(name, place) for place in places]
+        found[name] = reasons[0] if all(reasons) else ""
+    return found
 
 
 def unfit(name, here):

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from cachelib import pipeline
-from cachelib.pipeline.concretize import concretize
+from cachelib.pipeline.concretize import Concretizer
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.spack import Spack
@@ -37,11 +37,13 @@ class RealSpack:
         name, settings = ws.stack("")
         self.spack, _ = prepare_spack(ws, settings, name, "")
         self.mirror = ws.mirror(settings.image_name).root
-        self.env, lock, refused = concretize(
-            ws, self.spack, name, settings, settings.specs, False, DiskMirror(self.mirror), ws.location("")
+        concretizer = Concretizer(
+            ws=ws, spack=self.spack, name=name, stack=settings, mirror=DiskMirror(self.mirror), location=ws.location("")
         )
-        if lock is None or refused:
-            raise RuntimeError(f"not concretized: {refused}")
+        made = concretizer.concretize(settings.specs, asked=False, every=False)
+        self.env, lock = made.env, made.lock
+        if lock is None or made.rejected:
+            raise RuntimeError(f"not concretized: {made.rejected}")
         self.must("install", "--fake", "--only-concrete", "--no-check-signature")
         self.hashes = [f"/{node.hash}" for node in lock.buildable() if node.name != real_stack.UNPUSHABLE]
 

@@ -18,6 +18,7 @@ from cachelib.model.plan import StackPlan, parse_plan
 from cachelib.model.record import Origin, Record
 from cachelib.steps import artifacts, remembering
 from cachelib.steps.gathering import broke_down, made_between
+from cachelib.steps.targets import beyond
 from cachelib.tools.layout import LayoutRepository
 from cachelib.tools.mirror import DiskMirror
 from tests.support.planned import Run, hand_on_all, plan_run
@@ -155,6 +156,18 @@ def test_what_was_not_tried_has_the_run_go_on(run: Run, inputs: str, again: str)
     ws = replace(run.workspace, env={"GITHUB_OUTPUT": str(run.folder / "output"), "WORKFLOW_INPUTS": inputs})
     pipeline.publish(ws)
     assert _again(run) == again
+
+
+def test_what_no_cpu_of_the_run_could_build_does_not_have_it_go_on(run: Run) -> None:
+    """Runners differ, but not so that run after run should try its luck: the next plan has it again."""
+    run.hand_on("base")
+    run.hand_on("alone")
+    reason = beyond("haswell", "x86_64_v4")
+    run.hand_on("middle", Skipped(reason=reason))
+    run.hand_on("top", Skipped(reason=reason, because_of="middle"))
+    pipeline.publish(replace(run.workspace, env={"GITHUB_OUTPUT": str(run.folder / "output")}))
+    assert _again(run) == "false"
+    assert remembering.known_failures(registry(run)) == {}
 
 
 def test_stacks_for_which_a_run_had_no_jobs_have_it_go_on(run: Run) -> None:

@@ -140,6 +140,13 @@ def test_further_recipes_are_those_that_it_was_built_with(ws: pipeline.Workspace
     assert "fetch -q --depth 1 ext" not in report.text
 
 
+def test_a_cpu_that_cant_run_the_build_is_told(ws: pipeline.Workspace) -> None:
+    publish(ws, record=True)
+    wanted = next(iter(ws.mirror("v1.1").names())).hash
+    assert "CPU can't run (core2)" in pipeline.reproduce(replace(ws, cpu="core2"), wanted).text
+    assert "CPU can't run" not in pipeline.reproduce(replace(ws, cpu="zen4"), wanted).text
+
+
 def test_recipes_of_another_repository_are_pointed_out(ws: pipeline.Workspace) -> None:
     fail(ws, BETA, origin=replace(ORIGIN, source="https://example.org/evil", revision="e" * 40))
     ws = replace(ws, settings=replace(ws.settings, source="https://example.org/o/r"))

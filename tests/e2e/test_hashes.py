@@ -13,7 +13,7 @@ import yaml
 from cachelib import pipeline
 from cachelib.model.errors import InstallError
 from cachelib.model.spec import dag_hash, parse_node
-from cachelib.pipeline.concretize import concretize
+from cachelib.pipeline.concretize import Concretizer
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.steps.verifying import hash_fits
 from cachelib.tools import git
@@ -48,9 +48,11 @@ def test_the_hashes_of_format_5(tmp_path: Path) -> None:
         spack, _ = prepare_spack(ws, settings, name, "")
     except InstallError as error:
         no_spack(error)
-    env, _, refused = concretize(ws, spack, name, settings, settings.specs, False, DiskMirror(tmp_path / "m"), ws.location(""))
-    assert refused == []
-    assert check(env / "spack.lock", 5) >= 100
+    places = {"mirror": DiskMirror(tmp_path / "m"), "location": ws.location("")}
+    concretizer = Concretizer(ws=ws, spack=spack, name=name, stack=settings, **places)  # type: ignore[arg-type]
+    made = concretizer.concretize(settings.specs, asked=False, every=False)
+    assert made.rejected == ()
+    assert check(made.env / "spack.lock", 5) >= 100
 
 
 def test_the_hashes_of_format_4(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_pick_that_spack_refuses_fails_nothing(workspace: pipeline.Workspace, 
 def test_what_can_not_be_built_is_told_why(client: Client, tmp_path: Path) -> None:
     """By every Spack, for a machine of another family: it is the target of the stack that counts."""
     asked, told = tmp_path / "asked.json", tmp_path / "told.json"
-    asked.write_text(json.dumps({"names": [*UNFIT, *FIT, "nosuchpackage"], "target": "aarch64"}), encoding="utf-8")
+    asked.write_text(json.dumps({"names": [*UNFIT, *FIT, "nosuchpackage"], "targets": ["aarch64"]}), encoding="utf-8")
     client.run("python", str(PROBE), "facts", str(asked), str(told))
     found = json.loads(told.read_text(encoding="utf-8"))
     assert {name: found[name] for name in UNFIT} == UNFIT
@@ -96,7 +96,7 @@ def test_a_restricted_package_is_passed_over_with_its_reason(workspace: pipeline
     """In the plan's own way: of these names alone, one can be built."""
     spack, _ = prepare_spack(workspace, workspace.settings.stacks["examples"], "examples", "")
     found = pick(
-        ["nvhpc", "cellranger", "zlib"], 2, "seed", cached=frozenset(), failing={}, facts=lambda names: spack.facts(names, "x86_64_v3")
+        ["nvhpc", "cellranger", "zlib"], 2, "seed", cached=frozenset(), failing={}, facts=lambda names: spack.facts(names, ("x86_64_v3",))
     )
     assert found.names == ("zlib",)
     assert {(passed.name, passed.reason) for passed in found.passed} == {(name, UNFIT[name]) for name in ("nvhpc", "cellranger")}

@@ -12,8 +12,9 @@ from cachelib.model.outcome import Built, Failed, Phase, Reused, Skipped
 from cachelib.model.record import EnvChange, Origin, Record, apply_environment, parse_record
 from cachelib.model.stack import PackagesPin, SpackPin, Stack
 from cachelib.steps import building
-from cachelib.steps.building import LONG, NO_TIME, InstallWatch, Lock, classify, environment_yaml, parse_lock, rejection, to_mirror
+from cachelib.steps.building import LONG, NO_TIME, InstallWatch, Lock, classify, parse_lock, rejection, to_mirror
 from cachelib.steps.developing import check_known
+from cachelib.steps.environments import environment_yaml
 from tests.support.mirrors import make_node
 
 LIB, TOOL = make_node("lib"), make_node("tool")
@@ -142,7 +143,7 @@ def stack(**changes: Any) -> Stack:
 def test_the_environment_of_a_build() -> None:
     made = environment_yaml(
         stack(targets=("x86_64_v3", "aarch64"), compilers=("gcc@12",), config={"packages": {"all": {"variants": "~docs"}}}),
-        ["hdf5 +mpi"], machine="arm64", mirrors={"cache": "file:///m"}, given=None,
+        ["hdf5 +mpi"], target="aarch64", mirrors={"cache": "file:///m"}, given=None,
     )["spack"]  # fmt: skip
     assert made["specs"] == ["hdf5 +mpi"]
     # The preference is for packages with requirements of their own, for which those of all don't hold.
@@ -152,9 +153,21 @@ def test_the_environment_of_a_build() -> None:
     assert made["concretizer"] == {"unify": "when_possible", "reuse": False}
 
 
+def test_a_compiler_that_was_built_compiles_all() -> None:
+    """It takes the place of those of the machine, which compiled only itself."""
+    asked = stack(compilers=("gcc@12",), build_compiler="gcc@14.2.0")
+    first = environment_yaml(asked, ["gcc@14.2.0"], target="x86_64_v3", mirrors={}, given=None)["spack"]
+    assert first["packages"]["c"] == {"require": [{"one_of": ["gcc@12"]}]}
+    reuse = {"from": [{"type": "environment", "path": "/e", "include": ["gcc"]}]}
+    made = environment_yaml(asked, ["zlib"], target="x86_64_v3", reuse=reuse, mirrors={}, given=None)["spack"]
+    assert made["concretizer"]["reuse"] == reuse
+    languages = ({"spec": f"%{one}=gcc@14.2.0", "when": f"%{one}"} for one in ("c", "cxx", "fortran"))
+    assert made["packages"] == {"all": {"require": ["target=x86_64_v3", *languages], "target": ["x86_64_v3"]}}
+
+
 def test_a_given_environment_is_kept() -> None:
     given = {"specs": ["zlib"], "view": True, "packages": {"mpi": {"require": "openmpi"}}, "mirrors": {"mine": "https://m"}}
-    made = environment_yaml(stack(unify="true"), ["bzip2"], machine="x86_64", mirrors={"cache": "file:///m"}, given=given)["spack"]
+    made = environment_yaml(stack(unify="true"), ["bzip2"], target="", mirrors={"cache": "file:///m"}, given=given)["spack"]
     assert made["specs"] == ["zlib", "bzip2"]
     assert made["packages"] == {"mpi": {"require": "openmpi"}}
     assert set(made["mirrors"]) == {"mine", "cache"}
@@ -164,8 +177,9 @@ def test_a_given_environment_is_kept() -> None:
 def test_code_is_required_by_its_commit() -> None:
     given = {"specs": [], "develop": {"solver": {"spec": "solver@main"}}, "packages": {"solver": {"require": "+gpu"}}}
     code = [Code(name="solver", version="main", commit="a" * 40)]
-    made = environment_yaml(stack(), ["solver"], machine="x86_64", mirrors={}, given=given, code=code)["spack"]
-    assert made["packages"] == {"solver": {"require": ["+gpu", f"@main commit={'a' * 40}"]}}
+    made = environment_yaml(stack(), ["solver"], target="x86_64_v3", mirrors={}, given=given, code=code)["spack"]
+    # Those of all don't hold for a package with requirements of its own.
+    assert made["packages"]["solver"] == {"require": ["+gpu", "target=x86_64_v3", f"@main commit={'a' * 40}"]}
     assert "develop" not in made, "Spack would build what lies at the path, whatever that is"
 
 

@@ -26,7 +26,7 @@ def test_by_api_and_by_call() -> None:
 
 def test_choices_beside_a_spec() -> None:
     asked = parse_inputs(json.dumps({"specs": "zlib\nhdf5", "compiler": "gcc@13", "target": "x86_64_v3"}))
-    assert asked.specs == ("zlib %gcc@13 target=x86_64_v3", "hdf5 %gcc@13 target=x86_64_v3")
+    assert asked.specs == ("zlib target=x86_64_v3 %gcc@13", "hdf5 target=x86_64_v3 %gcc@13")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from cachelib.model.failure import Failure
 from cachelib.model.quantity import human_seconds
 from cachelib.model.wanted import Wanted, WantedSpec, parse_wanted
 from cachelib.steps.building import parse_lock
-from cachelib.steps.weather import UNKNOWN, Forecast, State, Stored, wanted_of, weather
+from cachelib.steps.weather import UNKNOWN, Coverage, Forecast, State, Stored, wanted_of, weather
 from cachelib.steps.weather_reports import weather_report
 from tests.support.caches import LOCK, made_catalog, made_wanted
 
@@ -86,6 +87,19 @@ def test_what_can_not_be_in_a_cache_is_not_counted() -> None:
     # It is as ready as it can be; that Spack still has something to build is told.
     (ready,) = [one for one in found.requests if one.state is State.READY]
     assert ready.reason == "but for package-b@1.0/bbbbbbb, which may not be given away: Spack builds that"
+
+
+def test_what_is_there_of_each_target() -> None:
+    """Each spec counts once, whoever needs it; what is the machine's doesn't."""
+    other = [replace(spec(letter, needs), target="x86_64_v4") for letter, needs in (("c", "de"), ("d", ""))]
+    asked = wanted(spec("a", "be"), spec("b"), spec("f", "b"), *other, spec("e", external=True), roots="acf")
+    found = weather(asked, {h * 32: Stored(size=10) for h in "abc"}, {})
+    assert found.targets == (Coverage(target="x86_64_v3", present=2, total=3), Coverage(target="x86_64_v4", present=1, total=2))
+    told = weather_report(found, "here").lines
+    assert "  x86_64_v3: 2 of 3" in told
+    assert "  x86_64_v4: 1 of 2" in told
+    alone = weather_report(weather(wanted(spec("a"), roots="a"), {}, {}), "here").text
+    assert "x86_64_v3: " not in alone, "of one target there is nothing to tell apart"
 
 
 def test_the_real_lock_file() -> None:

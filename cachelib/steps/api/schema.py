@@ -240,6 +240,7 @@ def _weather() -> dict[str, Schema]:
         "restricted": _about(_COUNT, "Specs that may not be given away."), "external": _about(_COUNT, "Specs of the machine."),
         "size": _about(_COUNT, "Bytes to fetch."), "seconds": _about(_COUNT, "What building that took."),
         "upstream": _about(_COUNT, "Of what is there, specs that an upstream has."),
+        "targets": _about(_list(_object({"target": _TEXT, "present": _COUNT, "total": _COUNT})), "The sums by target; 50 at most."),
     }  # fmt: skip
 
 

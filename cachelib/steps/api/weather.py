@@ -12,6 +12,8 @@ from cachelib.steps.weather import Forecast, Lack, State, Weather
 
 #: Requests that the file of a stack tells of, and missing specs of it and of each request.
 REQUESTS, LACKS, LACKS_EACH = 2_000, 1_000, 5
+#: Targets of a stack that are told of.
+TARGETS = 50
 
 
 def weather(contents: Contents) -> Generator[Document, None, Ref]:
@@ -48,6 +50,7 @@ def _head(image: str, found: Weather) -> dict[str, object]:
         "size": found.size,
         "seconds": found.seconds,
         "upstream": found.upstream,
+        "targets": [{"target": one.target, "present": one.present, "total": one.total} for one in found.targets[:TARGETS]],
     }
 
 
