@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cachelib.model.develop import PACKAGE, Develop
+from cachelib.model.licenses import Licenses
 from cachelib.model.setting import LINE, NAME, doc
 from cachelib.model.upstream import UPSTREAM
 
@@ -207,6 +208,10 @@ class Stack:
     retention: Retention = field(
         default_factory=Retention,
         metadata=doc("What `inv prune` keeps of this stack; where it is left out, everything."),
+    )
+    licenses: Licenses = field(
+        default_factory=Licenses,
+        metadata=doc("Under which licences the stack publishes; what Spack's recipes don't allow to be given away is never published."),
     )
     config: Mapping[str, Any] = field(
         default_factory=dict,

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cachelib.model.errors import FormatError
+from cachelib.model.licenses import BY_RECIPE
 from cachelib.model.spec import check_hash
 from cachelib.model.text import printable
 
 #: The minor version counts additions; readers ignore keys they don't know.
-WANTED_VERSION = "1.0"
+WANTED_VERSION = "1.1"
 #: Characters of a name, a request or a reason at most, and specs of a stack.
 WORD, REASON, SPECS = 300, 1_000, 200_000
 #: Bytes of its JSON at most.
@@ -22,7 +23,7 @@ WANTED_LIMIT = 256 * 1024 * 1024
 class WantedSpec:
     """A spec that a stack wants. `needs` are its dependencies at run time, `takes` those that only building it takes (DAG hashes).
 
-    What is `external` is the machine's own; what is `restricted` may not be given away, by its recipe.
+    What is `external` is the machine's own; what is `restricted` may not be given away, for the reason that is told.
     """
 
     hash: str
@@ -32,7 +33,7 @@ class WantedSpec:
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     external: bool = False
-    restricted: bool = False
+    restricted: str = ""
 
     @property
     def label(self) -> str:
@@ -82,7 +83,7 @@ def parse_wanted(data: Mapping[str, Any]) -> Wanted:
 
 
 def _spec_json(spec: WantedSpec) -> dict[str, Any]:
-    flags = {name: True for name, value in (("external", spec.external), ("restricted", spec.restricted)) if value}
+    flags = {name: value for name, value in (("external", spec.external), ("restricted", spec.restricted)) if value}
     lists = {name: list(value) for name, value in (("needs", spec.needs), ("takes", spec.takes)) if value}
     return {"hash": spec.hash, "name": spec.name, "version": spec.version, "target": spec.target, **flags, **lists}
 
@@ -91,8 +92,13 @@ def _spec(data: Mapping[str, Any]) -> WantedSpec:
     return WantedSpec(
         hash=check_hash(data["hash"], "what a stack wants"), name=_text(data["name"]), version=_text(data["version"]),
         target=_text(data["target"]), needs=tuple(map(str, data.get("needs", ()))), takes=tuple(map(str, data.get("takes", ()))),
-        external=data.get("external") is True, restricted=data.get("restricted") is True,
+        external=data.get("external") is True, restricted=_why(data.get("restricted")),
     )  # fmt: skip
+
+
+def _why(value: object) -> str:
+    """A reason. Version 1.0 told only that there is one."""
+    return BY_RECIPE if value is True else _text(value, REASON) if isinstance(value, str) else ""
 
 
 def _text(value: object, limit: int = WORD) -> str:

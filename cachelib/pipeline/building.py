@@ -25,7 +25,7 @@ from cachelib.pipeline.layers import read_upstreams
 from cachelib.pipeline.preparing import Ready, prepare
 from cachelib.pipeline.repositories import asking_for
 from cachelib.pipeline.workspace import Workspace, now
-from cachelib.steps import build_reports, building, gathering, layering, reports
+from cachelib.steps import build_reports, building, gathering, layering, licensing, reports
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reports import Report
 from cachelib.steps.weather import wanted_of
@@ -113,14 +113,15 @@ def run_build(
     _write_records(ws, ready, lock, outcomes, described)
     if own:  # these are the stack's own requests
         mirror.write_wanted(_wanted(ready, lock, described))
+    withheld = licensing.restricted(described, ready.stack.licenses)
     written, trouble = 0, ""
     try:
-        written = _write_mirror(ws, ready, lock, described, published | elsewhere)
+        written = _write_mirror(ws, ready, lock, described, published | elsewhere, withheld.keys())
     except CacheError as error:
         trouble = reports.error_text(error)
     return building.BuildResult(
         outcomes=outcomes, nodes=lock.nodes, rejected=ready.rejected, mirror=str(mirror.root), written=written, trouble=trouble,
-        elsewhere=ready.elsewhere,
+        elsewhere=ready.elsewhere, withheld=withheld,
     )  # fmt: skip
 
 
@@ -198,7 +199,7 @@ def _wanted(ready: Ready, lock: building.Lock, described: Mapping[str, Mapping[s
     before = next((one.runner for one in ready.mirror.wanted() if one.stack == ready.name), "")
     here = next((f"{node.platform} {node.os}" for node in lock.buildable()), before)  # Spack may refuse everything
     refused = {one.request: one.reason for one in ready.rejected}
-    return wanted_of(ready.name, here, lock, restricted=building.restricted(described), refused=refused)
+    return wanted_of(ready.name, here, lock, restricted=licensing.restricted(described, ready.stack.licenses), refused=refused)
 
 
 def _published(ws: Workspace, ready: Ready) -> frozenset[str]:
@@ -219,12 +220,17 @@ def _noted(mirror: DiskMirror, h: str) -> bool:
 
 
 def _write_mirror(
-    ws: Workspace, ready: Ready, lock: building.Lock, described: Mapping[str, Mapping[str, Any]], elsewhere: frozenset[str]
+    ws: Workspace,
+    ready: Ready,
+    lock: building.Lock,
+    described: Mapping[str, Mapping[str, Any]],
+    elsewhere: frozenset[str],
+    withheld: Set[str],
 ) -> int:
-    """Write what is installed, and is not `elsewhere`, into the mirror, and the mirror's index anew; return how many entries are new."""
+    """Write what is installed, and is neither `elsewhere` nor `withheld`, into the mirror, and its index anew; return how many are new."""
     mirror = ready.mirror
     have = [entry.hash for entry in mirror.entries(lambda error: ws.progress.say(f"WARNING: {error.message}; {error.hint}"))]
-    missing = building.to_mirror(lock, described, have, elsewhere)
+    missing = building.to_mirror(lock, described, have, elsewhere, withheld)
     if missing:
         ws.progress.start("write the mirror", len(missing))
         pushed = "] Pushed "

@@ -5,25 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from cachelib.model.errors import FormatError
 from cachelib.model.oci import parse_json
 from cachelib.model.outcome import Elsewhere, Rejected
 from cachelib.model.ports import Repository
 from cachelib.model.stack import Stack
+from cachelib.model.text import printable
 from cachelib.pipeline.concretize import given_environment
 from cachelib.pipeline.developing import code_of
 from cachelib.pipeline.preparing import prepare
 from cachelib.pipeline.repositories import recipes_key
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building, remembering
+from cachelib.steps.licensing import restricted
 from cachelib.steps.targets import divide
 
 #: Raised when the same settings would be concretized otherwise.
-_VERSION = 3
+_VERSION = 4
 _FILES = ("spack.yaml", "spack.lock")
-#: The file beside them that has the hashes of what may not be given away.
+#: The file beside them that has the hashes of what may not be given away, each with the reason.
 RESTRICTED = "restricted.json"
 
 
@@ -31,7 +33,7 @@ RESTRICTED = "restricted.json"
 class Concretized:
     """A stack's requests, concretized: the lock (none where Spack refused them all) and the files of its environment.
 
-    `restricted` are the hashes of what may not be given away, by its recipe. `key` is what it is remembered by, and `news` says whether
+    `restricted` are the hashes of what may not be given away, with the reasons. `key` is what it is remembered by, and `news` says whether
     it isn't yet.
     """
 
@@ -41,7 +43,7 @@ class Concretized:
     rejected: tuple[Rejected, ...] = ()
     elsewhere: tuple[Elsewhere, ...] = ()
     files: Mapping[str, bytes]
-    restricted: frozenset[str] = frozenset()
+    restricted: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     news: bool = False
 
@@ -60,7 +62,7 @@ def concretized(ws: Workspace, repository: Repository, specs: Sequence[str], sta
     ready = prepare(ws, specs, name, spack_root, every=True)
     files = {file: (ready.env / file).read_bytes() for file in _FILES} if ready.lock is not None else {}
     if ready.lock is not None:
-        files[RESTRICTED] = json.dumps(sorted(building.restricted(ready.spack.describe(ready.env)))).encode()
+        files[RESTRICTED] = json.dumps(restricted(ready.spack.describe(ready.env), stack.licenses), sort_keys=True).encode()
     # What was refused is told anew each time, so that is not remembered.
     news = bool(key and files and not ready.rejected)
     return Concretized(
@@ -85,10 +87,10 @@ def _key(ws: Workspace, name: str, stack: Stack, specs: Sequence[str], spack_roo
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _restricted(files: Mapping[str, bytes]) -> frozenset[str]:
+def _restricted(files: Mapping[str, bytes]) -> dict[str, str]:
     try:
-        return frozenset(str(h) for h in json.loads(files.get(RESTRICTED, b"[]")))
-    except (ValueError, RecursionError, TypeError) as error:
+        return {str(h): printable(str(reason)) for h, reason in json.loads(files.get(RESTRICTED, b"{}")).items()}
+    except (ValueError, RecursionError, TypeError, AttributeError) as error:
         raise FormatError(f"a remembered concretization is malformed: {error}") from None
 
 

@@ -10,12 +10,13 @@ from cachelib.model.errors import MirrorError
 from cachelib.model.image import BaseImage
 from cachelib.model.oci import Location, parse_image
 from cachelib.model.ports import Repository
+from cachelib.model.record import PackageInfo
 from cachelib.model.stack import Stack
 from cachelib.model.upstream import holders
 from cachelib.pipeline.layers import bring, upstreams_of
 from cachelib.pipeline.signing import public_keys, sign_new
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
-from cachelib.steps import bases, indexing, pushing, registry_reports, remembering, reports, signing, signing_reports, staleness
+from cachelib.steps import bases, indexing, licensing, pushing, registry_reports, remembering, reports, signing, signing_reports, staleness
 from cachelib.steps.reports import Report
 from cachelib.tools import actions
 
@@ -79,6 +80,11 @@ def _index(ws: Workspace, location: Location, full: bool, jobs: int) -> Report:
     return told
 
 
+def _refusal(ws: Workspace, first: Stack, package: PackageInfo, builder: str) -> str:
+    """Why a package may not be given away, as the stack has it that built it, or the image's first where that isn't known."""
+    return licensing.withheld(package, ws.settings.stacks.get(builder, first).licenses)
+
+
 def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set[str], options: _Options) -> Report:
     force, jobs = options.force, options.jobs
     mirror, repository = ws.mirror(image), ws.repository(location)
@@ -87,7 +93,10 @@ def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set
     elsewhere = holders(upstreams)
     if options.resigned:
         anew = anew | signing.resigned(mirror, repository, jobs=jobs, progress=ws.progress)
-    plan = pushing.plan_push(mirror, repository.tags(), force=force, anew=anew, elsewhere=elsewhere, on_damage=damaged.append)
+    plan = pushing.plan_push(
+        mirror, repository.tags(), force=force, anew=anew, elsewhere=elsewhere, refusal=partial(_refusal, ws, stack),
+        on_damage=damaged.append,
+    )  # fmt: skip
     told = [reports.error_report(error) for error in damaged]
     if options.dry_run:
         return reports.join([*told, registry_reports.push_plan_report(plan, repository.name)])

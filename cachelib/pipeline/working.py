@@ -30,7 +30,7 @@ from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.plans import fetch_plan, parts_folder, plan_folder, read_plan
 from cachelib.pipeline.repositories import with_repos
 from cachelib.pipeline.workspace import Workspace
-from cachelib.steps import build_reports, building, gathering, layering
+from cachelib.steps import build_reports, building, gathering, layering, licensing
 from cachelib.steps.reports import Report, join
 from cachelib.steps.targets import beyond
 from cachelib.tools import actions
@@ -181,7 +181,8 @@ class _Worker:
             described = self.spack.describe(self.env)
         # What came from an upstream after all stays there: whoever needs it takes it from there too.
         made = [h for h in wanted if isinstance(outcomes[h], Built | Reused) and not layering.foreign(outcomes[h])]
-        written = [h for h in building.to_mirror(self.lock, described, (), frozenset()) if h in made]
+        withheld = licensing.restricted(described, self.stack.licenses)
+        written = [h for h in building.to_mirror(self.lock, described, (), (), withheld) if h in made]
         origin = origin_of(self.ws, self.plan.stack, self.stack, self.spack)
         with self.parts.write(name) as part:
             for h in known:

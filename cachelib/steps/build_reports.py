@@ -36,6 +36,7 @@ def build_report(result: BuildResult) -> Report:
         lines.append(f"  REJECTED {rejection.request!r}:")
         lines += [f"             | {line}" for line in rejection.reason.splitlines()]
         lines.append(f"             hint: {rejection.hint}")
+    lines += [f"  withheld {result.nodes[h].label}: {reason}" for h, reason in result.withheld.items() if h in result.outcomes]
     lines += [f"  left     {one.what}: {one.reason}" for one in result.elsewhere]
     counts = Counter(type(outcome).__name__.lower() for outcome in result.outcomes.values())
     counts["rejected"] = len(result.rejected)
@@ -44,6 +45,11 @@ def build_report(result: BuildResult) -> Report:
     lines += result.trouble.splitlines()
     items = [item_data(result.nodes[h].label, outcome, hash=h) for h, outcome in result.outcomes.items()]
     items += [{"label": r.request, "outcome": "rejected", "reason": r.reason} for r in result.rejected]
+    items += [
+        {"label": result.nodes[h].label, "outcome": "withheld", "reason": reason, "hash": h}
+        for h, reason in result.withheld.items()
+        if h in result.outcomes
+    ]
     items += [{"label": one.what, "outcome": "elsewhere", "reason": one.reason} for one in result.elsewhere]
     return Report(
         lines=(*some(well), *lines),

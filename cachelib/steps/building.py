@@ -57,7 +57,7 @@ class Lock:
 class BuildResult:
     """What became of a build: an outcome per spec, the requests that were refused, how many entries are new.
 
-    What is `elsewhere` this machine leaves to others.
+    `withheld` are those that may not be given away, by DAG hash, each with the reason. What is `elsewhere` this machine leaves to others.
     """
 
     outcomes: Mapping[str, BuildOutcome]
@@ -67,6 +67,7 @@ class BuildResult:
     written: int
     trouble: str = ""
     elsewhere: tuple[Elsewhere, ...] = ()
+    withheld: Mapping[str, str] = field(default_factory=dict)
 
     def not_built(self) -> frozenset[str]:
         """The names of packages and requests that should be there and aren't."""
@@ -224,12 +225,9 @@ def rejection(request: str, reason: str) -> Rejected:
     return Rejected(request=request, reason=text, hint=hint)
 
 
-def restricted(described: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
-    """What may not be given away, by its recipe."""
-    return frozenset(h for h, facts in described.items() if not facts.get("package", {}).get("redistributable", True))
-
-
-def to_mirror(lock: Lock, described: Mapping[str, Mapping[str, Any]], in_mirror: Iterable[str], elsewhere: Iterable[str]) -> list[str]:
-    """Which hashes are to be written into the mirror: installed, free to be given away, and not there or in a registry."""
-    left_out = restricted(described).union(in_mirror, elsewhere)
+def to_mirror(
+    lock: Lock, described: Mapping[str, Mapping[str, Any]], in_mirror: Iterable[str], elsewhere: Iterable[str], withheld: Iterable[str] = ()
+) -> list[str]:
+    """Which hashes are to be written into the mirror: installed, not `withheld` from others, and not there or in a registry."""
+    left_out = frozenset(withheld).union(in_mirror, elsewhere)
     return [node.hash for node in lock.buildable() if described.get(node.hash, {}).get("installed") and node.hash not in left_out]

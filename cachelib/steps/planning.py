@@ -99,19 +99,19 @@ def make_plan(
     limits: Limits,
     costs: Costs,
     failing: Mapping[str, str] | None = None,
-    restricted: Set[str] = frozenset(),
+    restricted: Mapping[str, str] | None = None,
     builds: Mapping[str, list[Node]] | None = None,
     rebuild: Set[str] = frozenset(),
     repos: tuple[str, ...] = (),
 ) -> StackPlan:
     """The plan of a stack. `present` tells where what is there is; `seconds` what builds took, by the name of the package.
 
-    `failing` says of what is not to be tried again yet why; `restricted` may not be given away; `builds` are those that the cache has,
-    by the name of the package. What is to be built again though it is there is in `rebuild`, and not in `present`.
-    `repos` are package repositories that come before the stack's own.
+    `failing` says of what is not to be tried again yet why; `restricted` may not be given away, each with the reason; `builds` are
+    those that the cache has, by the name of the package. What is to be built again though it is there is in `rebuild`, and not in
+    `present`. `repos` are package repositories that come before the stack's own.
     """
-    without = blocked(lock, present, failing or {})
-    reasons = _told(lock, wanted(lock, present, without, restricted), builds or {}, rebuild)
+    without, restricted = blocked(lock, present, failing or {}), restricted or {}
+    reasons = _told(lock, wanted(lock, present, without, restricted.keys()), builds or {}, rebuild)
     works = _works(lock, reasons, seconds)
     schedule = make_schedule(list(works.values()), limits=limits, costs=costs)
     left = {item.hash: item.reason for item in schedule.left_over}
@@ -151,7 +151,7 @@ def _works(lock: Lock, reasons: Mapping[str, str], seconds: Mapping[str, float])
 
 
 def _item(
-    node: Node, *, left: Mapping[str, str], reasons: Mapping[str, str], restricted: Set[str], without: Mapping[str, str],
+    node: Node, *, left: Mapping[str, str], reasons: Mapping[str, str], restricted: Mapping[str, str], without: Mapping[str, str],
     present: Mapping[str, str],
 ) -> PlanItem:  # fmt: skip
     """What becomes of a spec, and why."""
@@ -163,7 +163,7 @@ def _item(
     elif h in reasons:
         action, reason = Action.BUILD, reasons[h]
     elif h in restricted:
-        action, reason = Action.RESTRICTED, "its recipe doesn't allow its binaries to be given away"
+        action, reason = Action.RESTRICTED, restricted[h]
     elif h in without:
         action, reason = Action.FAILING, without[h]
     elif h in present:

@@ -15,8 +15,10 @@ from cachelib.model.image import BaseImage, Layer
 from cachelib.model.oci import go_architecture, spec_tag
 from cachelib.model.outcome import NotPushed, Present, Pushed, PushOutcome, Upstream
 from cachelib.model.ports import Mirror, Progress, Repository
+from cachelib.model.record import PackageInfo
 from cachelib.steps.entries import keep_entry
 from cachelib.steps.image import make_annotations, make_config, make_manifest
+from cachelib.steps.licensing import withheld
 from cachelib.steps.parallel import WAITING, workers
 from cachelib.steps.published import cataloged, published_layer
 from cachelib.steps.targets import family
@@ -67,13 +69,14 @@ def plan_push(
     force: bool = False,
     anew: Set[str] = frozenset(),
     elsewhere: Mapping[str, str] | None = None,
+    refusal: Callable[[PackageInfo, str], str] = lambda package, _: withheld(package),
     on_damage: Callable[[MirrorError], None] | None = None,
 ) -> PushPlan:
     """Decide for each entry: a published DAG hash is left alone, unless forced or built `anew`; dependencies come first.
 
     What upstreams have is left out too; `elsewhere` tells which has what.
 
-    Only what is to be sent is read. What its recipe forbids to give away is refused.
+    Only what is to be sent is read. `refusal` says of a package, and the stack that built it, why it may not be given away.
     """
     keep, send = [], []
     needs: dict[str, Need] = {}
@@ -86,8 +89,7 @@ def plan_push(
             keep.append(PushItem(entry=name, send=False, reason=f"in upstream {upstream}", upstream=upstream))
             continue
         record = mirror.record(name.hash)
-        if record is not None and not record.package.redistributable:
-            reason = "its recipe forbids giving away the binary (redistribute)"
+        if reason := refusal(*((record.package, record.origin.stack) if record is not None else (PackageInfo(), ""))):
             keep.append(PushItem(entry=name, send=False, reason=reason, refused=True))
             continue
         try:

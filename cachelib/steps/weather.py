@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -109,7 +109,7 @@ _ORDER = (State.REFUSED, State.FAILING, State.MISSING, State.PARTLY, State.RESTR
 
 
 def wanted_of(
-    stack: str, runner: str, lock: Lock, *, restricted: Set[str] = frozenset(), refused: Mapping[str, str] | None = None
+    stack: str, runner: str, lock: Lock, *, restricted: Mapping[str, str] | None = None, refused: Mapping[str, str] | None = None
 ) -> Wanted:
     """What a concretization says that a stack wants."""
     specs = {}
@@ -118,7 +118,7 @@ def wanted_of(
         takes = {edge.hash for edge in node.dependencies} - needs
         specs[h] = WantedSpec(
             hash=h, name=node.name, version=node.version, target=node.target, needs=tuple(sorted(needs)), takes=tuple(sorted(takes)),
-            external=node.external, restricted=h in restricted,
+            external=node.external, restricted=(restricted or {}).get(h, ""),
         )  # fmt: skip
     return Wanted(stack=stack, runner=runner, specs=specs, roots=dict(lock.roots), refused=dict(refused or {}))
 
@@ -137,7 +137,7 @@ def weather(wanted: Wanted, stored: Mapping[str, Stored], failing: Mapping[str, 
     return Weather(
         stack=wanted.stack, runner=wanted.runner,
         requests=tuple(sorted(found, key=lambda one: (_ORDER.index(one.state), one.request, one.spec.hash if one.spec else ""))),
-        total=len(counted), withheld=sum(spec.restricted for spec in every.values()),
+        total=len(counted), withheld=sum(bool(spec.restricted) for spec in every.values()),
         external=sum(spec.external for spec in every.values()), lacks=_lacks(counted, stored, reasons), **_sums(counted, stored),
         targets=tuple(_coverage(counted, stored)),
     )  # fmt: skip
@@ -170,7 +170,7 @@ def _forecast(
     if root.external:
         state, reason = State.EXTERNAL, "taken from the machine"
     elif root.restricted:
-        state, reason = State.RESTRICTED, "its recipe doesn't allow its binaries to be given away"
+        state, reason = State.RESTRICTED, root.restricted
     elif failed := [lack for lack in lacks if lack.reason != UNKNOWN]:
         own = [lack for lack in failed if lack.hash == root.hash]
         state, reason = State.FAILING, own[0].reason if own else f"{failed[0].label}, which it needs: {failed[0].reason}"

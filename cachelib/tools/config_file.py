@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,13 @@ import archspec.cpu
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from license_expression import ExpressionError, LicenseSymbol, LicenseWithExceptionSymbol, get_spdx_licensing
 
 from cachelib.model.config import Settings
 from cachelib.model.config_schema import from_data, json_schema
 from cachelib.model.container import problems
 from cachelib.model.errors import ConfigError, UsageError
+from cachelib.model.licenses import UNKNOWN
 from cachelib.model.oci import parse_image, parse_location
 from cachelib.model.package_repo import FolderRepo, parse_pinned
 from cachelib.model.stack import Stack
@@ -181,6 +184,10 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
             else:
                 if isinstance(found, FolderRepo) and not _is_file(folder / found.path / "repo.yaml"):
                     yield ("stacks", name, "repos", at), f"{repo} holds no repo.yaml, relative to {folder}"
+        for key, identifiers in (("allow", stack.licenses.allow), ("deny", stack.licenses.deny)):
+            for at, identifier in enumerate(identifiers):
+                if advice := _no_license(identifier):
+                    yield ("stacks", name, "licenses", key, at), f"{identifier} is no licence that SPDX lists; {advice}"
         for package, develop in stack.develop.items():
             if develop.name != package:
                 yield ("stacks", name, "develop", package, "spec"), f"the spec of {package} is {develop.spec}, which names another package"
@@ -200,6 +207,18 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
                     "don't encode the Spack version: pin the same commit, or give one of them its own `image`"
                 ),
             )
+
+
+def _no_license(identifier: str) -> str:
+    """What to write in place of something that is no single licence; nothing where it is one."""
+    if identifier == UNKNOWN:
+        return ""
+    licensing = get_spdx_licensing()
+    with contextlib.suppress(ExpressionError, ValueError, TypeError, AttributeError):
+        if isinstance(licensing.parse(identifier, validate=True), LicenseSymbol | LicenseWithExceptionSymbol):
+            return ""
+    close = difflib.get_close_matches(identifier, licensing.known_symbols, n=1)
+    return f"did you mean {close[0]}?" if close else f"write one as on https://spdx.org/licenses, or {UNKNOWN} for what recipes don't tell"
 
 
 def _is_file(path: Path) -> bool:

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
+from cachelib import pipeline
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError, CatalogError, RegistryError
 from cachelib.model.image import BaseImage
 from cachelib.model.oci import CATALOG_TAG, LAYER_GZIP, Descriptor, ImageManifest, LayoutLocation
 from cachelib.model.outcome import Built, NotPushed, Present, Pushed
-from cachelib.model.record import PackageInfo, Record
+from cachelib.model.record import Origin, PackageInfo, Record
 from cachelib.steps import artifacts
 from cachelib.steps.bases import base_image
 from cachelib.steps.pushing import plan_push, push
@@ -235,6 +236,27 @@ def test_what_may_not_be_given_away_is_in_no_image(tmp_path: Path) -> None:
     assert [type(outcomes[node["hash"]]) for node in nodes] == [Pushed, NotPushed, Pushed]
     forbidden = next(entry for entry in mirror.entries() if entry.spec.root.name == "part1").tarball.digest
     assert not (tmp_path / "layout/blobs/sha256" / forbidden.hex).exists()
+
+
+def test_lists_changed_after_the_build_hold_for_a_push(tmp_path: Path) -> None:
+    """The last gate: what is in the mirror already goes by the lists of today, whatever they were when it was built."""
+    (tmp_path / "cache.yaml").write_text(
+        f"registry: oci-layout:reg\nstacks: {{s: {{spack: {{version: v1.1.0, commit: {'a' * 40}}}, "
+        f"packages: {{version: v1, commit: {'a' * 40}}}, specs: [part2], licenses: {{deny: [GPL-3.0]}}}}}}\n"
+    )
+    ws = pipeline.open_workspace(str(tmp_path / "cache.yaml"))
+    nodes = add_chain(ws.mirror("v1.1").root, 2)
+    for node, stated in zip(nodes, ("GPL-3.0-only", "GPL-3.0-only OR MIT"), strict=True):
+        package = PackageInfo(license=stated)
+        record = Record(
+            name=node["name"], version="1.0", hash=node["hash"], outcome=Built(seconds=1), package=package, origin=Origin(stack="s")
+        )
+        ws.mirror("v1.1").write_record(record, None)
+    told = pipeline.push(ws).text
+    assert f"{nodes[0]['name']}@1.0/{nodes[0]['hash'][:7]}" in told
+    assert "its licence is GPL-3.0-only, which `licenses` denies" in told
+    tags = {tag for tag in ws.repository(ws.location("").child("v1.1")).tags() if tag.endswith(".spack")}
+    assert tags == {f"{nodes[1]['name']}-1.0-{nodes[1]['hash']}.spack"}
 
 
 def test_hostile_images_cost_only_themselves(tmp_path: Path) -> None:

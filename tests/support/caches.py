@@ -12,6 +12,7 @@ from cachelib.model.database import Database
 from cachelib.model.digest import Digest
 from cachelib.model.entry import DATABASE
 from cachelib.model.graph import read_graph
+from cachelib.model.licenses import BY_RECIPE
 from cachelib.model.oci import CATALOG_TAG, INDEX_TAG, LAYER_GZIP, MANIFEST, Descriptor, spec_tag
 from cachelib.model.ports import Repository
 from cachelib.model.spec import dag_hash, format_node
@@ -152,7 +153,7 @@ def made_wanted(catalog: Catalog, failing: str = "", requests: int = 40) -> Want
         WantedSpec(hash="p" * 32, name="application", version="2.0", target="x86_64_v3", needs=(chosen[0],), takes=("m" * 32,)),
         WantedSpec(hash=failing or "f" * 32, name="broken", version="0.1", target="x86_64_v3"),
         WantedSpec(hash="u" * 32, name="user", version="0.2", target="x86_64_v3", needs=(chosen[0], failing or "f" * 32)),
-        WantedSpec(hash="r" * 32, name="licensed", version="9", target="x86_64_v3", restricted=True),
+        WantedSpec(hash="r" * 32, name="licensed", version="9", target="x86_64_v3", restricted=BY_RECIPE),
     ]
     specs |= {spec.hash: spec for spec in more}
     roots = {h: f"{specs[h].name}@{specs[h].version}" for h in (*chosen, external.hash, *(spec.hash for spec in more))}

@@ -131,7 +131,7 @@ def test_what_a_person_hears() -> None:
 
 def test_the_mirror_gets_what_is_installed_free_and_new() -> None:
     every = {"lib", "tool", "app", "top"}
-    assert to_mirror(lock(), facts(every), [LIB["hash"]], frozenset({APP["hash"]})) == [TOP["hash"]]
+    assert to_mirror(lock(), facts(every), [LIB["hash"]], {APP["hash"]}, {TOOL["hash"]}) == [TOP["hash"]]
     assert to_mirror(lock(), facts(set()), [], frozenset()) == []
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cachelib.model.licenses import BY_RECIPE
 from cachelib.model.plan import Action
 from cachelib.model.schedule import Costs, Limits
 from cachelib.model.spec import Node, parse_node
@@ -66,7 +67,7 @@ def plan(restricted: set[str], **more: Any) -> dict[str, tuple[Action, str]]:
     by_name = {one["name"]: one["hash"] for one in nodes.values()}
     made = planning.make_plan(
         parse_lock({"concrete_specs": nodes, "roots": roots}), id="0123abcd", stack="s", image="v1.1", runner="r", present={}, seconds={},
-        limits=Limits(), costs=Costs(), restricted={by_name[name] for name in restricted}, **more,
+        limits=Limits(), costs=Costs(), restricted={by_name[name]: BY_RECIPE for name in restricted}, **more,
     )  # fmt: skip
     return {item.label.partition("@")[0]: (item.action, item.reason) for item in made.items}
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cachelib.model.errors import FormatError
 from cachelib.model.failure import Failure
+from cachelib.model.licenses import BY_RECIPE
 from cachelib.model.quantity import human_seconds
 from cachelib.model.wanted import Wanted, WantedSpec, parse_wanted
 from cachelib.steps.building import parse_lock
@@ -19,10 +20,10 @@ from cachelib.steps.weather_reports import weather_report
 from tests.support.caches import LOCK, made_catalog, made_wanted
 
 
-def spec(letter: str, needs: str = "", takes: str = "", **more: bool) -> WantedSpec:
+def spec(letter: str, needs: str = "", takes: str = "", *, external: bool = False, restricted: bool = False) -> WantedSpec:
     return WantedSpec(
         hash=letter * 32, name=f"package-{letter}", version="1.0", target="x86_64_v3", needs=tuple(h * 32 for h in needs),
-        takes=tuple(h * 32 for h in takes), **more,
+        takes=tuple(h * 32 for h in takes), external=external, restricted=BY_RECIPE if restricted else "",
     )  # fmt: skip
 
 
