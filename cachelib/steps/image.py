@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cachelib.model.digest import Digest
@@ -26,6 +27,8 @@ from cachelib.steps.targets import family
 
 #: Our own annotations begin so (image-spec, annotations.md: reverse domain notation).
 PREFIX = "io.github.spack-build-cache."
+#: What names a file: of a layer, the one that `oras pull` writes.
+TITLE = "org.opencontainers.image.title"
 #: ghcr.io shows this many characters of a description and of a licence, and refuses more.
 DESCRIPTION_LIMIT, LICENSE_LIMIT = 512, 256
 # What Spack puts in the config of an image (binary_distribution.py: CURRENT_BUILD_CACHE_LAYOUT_VERSION).
@@ -81,16 +84,20 @@ def make_config(
 
 
 def make_manifest(
-    layers: Sequence[Layer], base: BaseImage, config: bytes, annotations: Mapping[str, str]
+    layers: Sequence[Layer], base: BaseImage, config: bytes, annotations: Mapping[str, str], *, tag: str
 ) -> tuple[Descriptor, RawManifest]:
     """The image's manifest, and the descriptor of its config. One format throughout: Apptainer refuses a mixture."""
     docker = base.media_type == DOCKER_MANIFEST
     layer_type = DOCKER_LAYER_GZIP if docker else LAYER_GZIP
     descriptor = Descriptor(media_type=base.config_media_type, digest=Digest.of(config), size=len(config))
+    *below, own = (layer.descriptor(layer_type) for layer in layers)
+    if not docker:
+        # `oras pull` writes the layers that have a title: the spec's own, none of its dependencies'.
+        own = replace(own, annotations={TITLE: f"{tag.removesuffix('.spack')}.tar.gz"})
     manifest = ImageManifest(
         media_type=base.media_type,
         config=descriptor,
-        layers=(*base.layers, *(layer.descriptor(layer_type) for layer in layers)),
+        layers=(*base.layers, *below, own),
         annotations={} if docker else annotations,
     )
     return descriptor, manifest.raw()

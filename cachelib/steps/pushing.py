@@ -247,7 +247,7 @@ def _send_image(item: PushItem, layers: Mapping[str, _LayerFuture], shared: _Pus
     annotations = make_annotations(entry, record, base, shared.labels)
     with shared.mirror.open_blob(entry.spec_file.digest) as file:
         config = make_config(entry, chain, base, record, annotations, keep_entry(entry.raw, file.read(entry.spec_file.size)))
-    descriptor, manifest = make_manifest(chain, base, config, annotations)
+    descriptor, manifest = make_manifest(chain, base, config, annotations, tag=item.entry.tag)
     sent += repository.put_blob(descriptor, lambda: io.BytesIO(config), replace=shared.force)
     repository.put_manifest(manifest, item.entry.tag)
     return Pushed(reference=f"{repository.name}:{item.entry.tag}", digest=str(manifest.digest), sent=sent + len(manifest.data))

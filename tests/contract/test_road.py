@@ -82,6 +82,20 @@ def test_the_whole_road(open_repository: Opener, tmp_path: Path) -> None:
     assert (verified.images, verified.blobs, verified.findings) == (4, 4, ())
 
 
+def test_oras_pulls_one_file_of_an_image(open_repository: Opener, tmp_path: Path) -> None:
+    """The oras CLI writes the layers that have a title, under that name: the spec's own tarball, and no dependency's."""
+    add_chain(tmp_path / "m", 3)
+    push_all(tmp_path / "m", open_repository())
+    repository = open_repository()
+    for entry in DiskMirror(tmp_path / "m").entries():
+        root = entry.spec.root
+        raw = repository.manifest(spec_tag(root.name, root.version, root.hash))
+        assert raw is not None
+        layers = ImageManifest.parse(raw).layers
+        files = {title: layer.digest for layer in layers if (title := layer.annotations.get("org.opencontainers.image.title"))}
+        assert files == {f"{root.name}-{root.version}-{root.hash}.tar.gz": entry.tarball.digest}
+
+
 def test_again_sends_nothing_and_changes_nothing(open_repository: Opener, tmp_path: Path) -> None:
     add_chain(tmp_path / "m", 3)
     push_all(tmp_path / "m", open_repository())
@@ -207,6 +221,8 @@ def test_a_base_image_lies_below(open_repository: Opener, tmp_path: Path, docker
     assert raw.media_type == base.media_type
     # Apptainer takes one family of media types or the other.
     assert manifest.layers[1].media_type == (DOCKER_LAYER_GZIP if docker else LAYER_GZIP)
+    assert manifest.layers[0].annotations == {}
+    assert bool(manifest.layers[1].annotations) is not docker
     assert manifest.annotations.get("org.opencontainers.image.base.name") == (None if docker else "ghcr.io/x/base:1")
     made = json.loads(open_repository().read_blob(manifest.config))
     assert len(made["rootfs"]["diff_ids"]) == 2

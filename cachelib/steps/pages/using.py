@@ -79,7 +79,7 @@ def snippets(image: SiteImage, newest: Build | None) -> tuple[Snippet, ...]:
             about = f"Run {newest.name}@{newest.version} as a container; each build has an image of its own."
             found.append(Snippet(id="podman", title="podman", about=about, text=f"podman run --rm -it {newest.reference}"))
         about = f"Fetch the binary of {newest.name}@{newest.version} without Spack."
-        # `oras pull` passes over the layers of images: they have no names of files.
+        # `oras pull` passes over layers without a title, as older images have them; this line fits all.
         entry = image.catalog.entries[newest.hash]
         file, place = f"{entry.tag.removesuffix('.spack')}.tar.gz", newest.reference.rpartition(":")[0]
         text = f"oras blob fetch --output {file} {place}@{entry.tarball.digest}"
