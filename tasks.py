@@ -553,6 +553,26 @@ def container(
 
 
 @task(
+    positional=["name"],
+    help={
+        "name": "the tag, such as hdf5-latest (default: those of cache.yaml)",
+        "spec": "what it names, as after `spack install`: of what is published the newest build that fits (default: as cache.yaml says)",
+        "config": CONFIG,
+        "to": TO,
+        "dry_run": "print what it would name, change nothing",
+        "jobs": JOBS,
+        "json": JSON,
+    },
+)
+@reporting
+def tag(
+    _: Context, name: str = "", spec: str = "", config: str = "", to: str = "", dry_run: bool = False, jobs: int = 16, json: str = ""
+) -> Report:
+    """Let a tag of your own name a published build, for every architecture that has one; it moves when it is run again."""
+    return pipeline.tag(pipeline.open_workspace(config), name, spec, to, dry_run=dry_run, jobs=jobs)
+
+
+@task(
     iterable=["keep"],
     help={
         "keep": "a spack.lock, or a file of DAG hashes, whose specs are kept too; may be repeated",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cachelib.model.container import Container
-from cachelib.model.setting import LINE, NAME, doc
+from cachelib.model.setting import LINE, NAME, TAG, doc
 from cachelib.model.stack import Stack
 
 # What pages and feeds tell: XML holds no control characters, UTF-8 no halves of surrogate pairs, and nothing turns the direction of a page.
@@ -79,6 +79,14 @@ class Settings:
     containers: Mapping[str, Container] = field(
         default_factory=dict,
         metadata=doc("Containers that `inv container`, and each run that publishes, makes of builds of this cache, by name.", key=NAME),
+    )
+    tags: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=doc(
+            "Tags of your own: what each names, as after `spack install`. Of what is published it is the newest build that fits, "
+            "also after each run that publishes.",
+            key=TAG,
+        ),
     )
     sbom: bool = field(
         default=False,

@@ -12,7 +12,7 @@ from cachelib.model.catalog import CatalogEntry
 from cachelib.model.errors import UsageError
 from cachelib.model.oci import CATALOG_TAG, INDEX_TAG, Location, is_tag, parse_image, parse_location
 from cachelib.model.request import parse_request
-from cachelib.model.setting import LINE, doc
+from cachelib.model.setting import LINE, TAG, doc
 from cachelib.model.spec import ConcreteSpec
 
 #: What says that an image of no distribution is meant: the packages' layers alone.
@@ -49,7 +49,7 @@ class Container:
         default=(),
         metadata=doc(
             "Its tags beside those of the specs; the container's name where they are left out.",
-            item={"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$(?!\n)"},
+            item={"type": "string", "pattern": TAG},
         ),
     )
     to: str = field(
@@ -96,7 +96,7 @@ class Choice:
 
 
 def check_tag_name(tag: str) -> str:
-    """Return the tag if a container may have it; raise UsageError otherwise."""
+    """Return the tag if it may be one of the owner's own; raise UsageError otherwise."""
     if not is_tag(tag):
         raise UsageError(f"{tag!r} is no tag", hint="letters, digits, _ . and -, at most 128, and no . or - first")
     if tag in _OWN or tag.endswith(".spack") or re.fullmatch(r"sha256-[0-9a-f]{64}.*", tag):

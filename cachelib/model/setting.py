@@ -6,6 +6,8 @@ from typing import Any
 
 # The end of the text, and not a line's end before it: `$` alone takes both in Python.
 NAME = r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$(?!\n)"
+#: OCI distribution-spec, Pulling manifests.
+TAG = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$(?!\n)"
 LINE = r"^[^\r\n\x00]+$(?!\n)"
 
 

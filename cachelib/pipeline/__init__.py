@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cachelib.pipeline.setting_up import setup
     from cachelib.pipeline.settings import config, docs
     from cachelib.pipeline.site import render
+    from cachelib.pipeline.tagging import tag
     from cachelib.pipeline.verifying import verify
     from cachelib.pipeline.working import work
 
@@ -71,6 +72,7 @@ __all__ = [
     "serve",
     "setup",
     "stats",
+    "tag",
     "verify",
     "weather",
     "why",
@@ -84,7 +86,7 @@ _MODULES = {
     "install": "installing", "keep_alive": "runs", "keys": "key_keeping", "log": "logs", "plan": "planning", "plan_runners": "planning",
     "prune": "pruning", "publish": "releasing", "pull": "pulling", "push": "publishing", "render": "site", "reproduce": "reproducing",
     "request": "requests", "sbom": "sboms", "schedule": "runs", "serve": "serving", "setup": "setting_up", "stats": "comparing",
-    "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",
+    "tag": "tagging", "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",
 }  # fmt: skip
 
 

@@ -34,6 +34,7 @@ from cachelib.pipeline.plans import (
 )
 from cachelib.pipeline.publishing import index, push
 from cachelib.pipeline.sboms import sbom
+from cachelib.pipeline.tagging import tag
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs, now
 from cachelib.steps import build_reports, building, failure_reports, gathering, remembering, reports
 from cachelib.steps.reports import Report
@@ -74,7 +75,9 @@ def publish(
     if ws.settings.sbom:
         release.step(lambda: sbom(ws, to=to, attach=True, jobs=jobs))
     if ws.settings.containers:
-        release.step(lambda: _containers(ws, to, jobs))
+        release.step(lambda: _made_of_builds("container", partial(container, ws, to=to, jobs=jobs)))
+    if ws.settings.tags:
+        release.step(lambda: _made_of_builds("tag", partial(tag, ws, to=to, jobs=jobs)))
     done = reports.join(release.reports)
     new = [item for data in done.data if data["step"] == "push" for item in data["items"] if item["outcome"] == "pushed"]
     subjects = _write_subjects(ws.var / "subjects", new)
@@ -144,12 +147,12 @@ class _Release:
         return None
 
 
-def _containers(ws: Workspace, to: str, jobs: int) -> Report:
-    """Make the containers that cache.yaml names; one whose packages are not there (yet) is told, and is no fault of this job."""
+def _made_of_builds(what: str, step: Callable[[], Report]) -> Report:
+    """Make what cache.yaml names of builds; what needs one that is not there (yet) is told, and is no fault of this job."""
     try:
-        done = container(ws, to=to, jobs=jobs)
+        done = step()
     except CatalogError as error:
-        return Report(lines=(f"container: {error.message}",))
+        return Report(lines=(f"{what}: {error.message}",))
     waiting = all(data["exitCode"] == UsageError.exit_code for data in done.data if data["step"] == "error")
     return replace(done, exit_code=0) if waiting else done
 

@@ -36,7 +36,7 @@ def choose(catalogs: Mapping[str, Catalog], requests: Sequence[Request], wanted:
             raise UsageError(
                 f"no build for Linux that is published matches {request.text!r}", hint="`inv weather` and the site tell what is published"
             )
-    architectures = [{_architecture(root) for root in candidates} for candidates in found]
+    architectures = [{architecture_of(root) for root in candidates} for candidates in found]
     shared = set.intersection(*architectures)
     if not shared:
         told = "; ".join(f"{request.text}: {', '.join(sorted(has))}" for request, has in zip(requests, architectures, strict=True))
@@ -58,7 +58,7 @@ def _candidates(catalogs: Mapping[str, Catalog], request: Request) -> list[Root]
 def _choice(catalogs: Mapping[str, Catalog], architecture: str, found: Sequence[list[Root]], wanted: Set[str]) -> Choice:
     roots: list[Root] = []
     for candidates in found:
-        here = [root for root in candidates if _architecture(root) == architecture]
+        here = [root for root in candidates if architecture_of(root) == architecture]
         roots.append(max(here, key=partial(_rank, roots, wanted)))
     parts: dict[str, Part] = {}
     outside: dict[str, Node] = {}
@@ -123,7 +123,8 @@ def layer_of(part: Part) -> Layer:
     return Layer(digest=part.entry.tarball.digest, size=part.entry.tarball.size, diff_id=part.entry.diff_id)
 
 
-def _architecture(root: Root) -> str:
+def architecture_of(root: Root) -> str:
+    """The architecture of a build, as OCI calls it."""
     return go_architecture(family(root.spec.root.target))
 
 

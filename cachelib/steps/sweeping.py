@@ -68,6 +68,9 @@ def _look(
     if raw is None:
         return None, frozenset(), None
     children = frozenset(_led_to(repository, _parsed(raw)))
+    if named := gone & {raw.digest, *children}:
+        # A tag of the owner's own, of a build that was deleted.
+        return raw, children, min(named, key=str)
     about = _ATTACHED.fullmatch(tag)
     image = Digest.parse(f"sha256:{about[1]}") if about else None
     if image is None or image in kept:

@@ -16,11 +16,12 @@ from license_expression import ExpressionError, LicenseSymbol, LicenseWithExcept
 
 from cachelib.model.config import Settings
 from cachelib.model.config_schema import from_data, json_schema
-from cachelib.model.container import problems
+from cachelib.model.container import check_tag_name, problems
 from cachelib.model.errors import ConfigError, UsageError
 from cachelib.model.licenses import UNKNOWN
 from cachelib.model.oci import parse_image, parse_location
 from cachelib.model.package_repo import FolderRepo, parse_pinned
+from cachelib.model.request import parse_request
 from cachelib.model.stack import Stack
 from cachelib.model.text import printable
 
@@ -152,6 +153,12 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
     for name, container in settings.containers.items():
         for key, message in problems(name, container, folder):
             yield ("containers", name, key), message
+    for tag, request in settings.tags.items():
+        try:
+            check_tag_name(tag)
+            parse_request(request)
+        except UsageError as error:
+            yield ("tags", tag), f"{error.message}; {error.hint}"
     images: dict[str, tuple[str, Stack]] = {}
     for name, stack in settings.stacks.items():
         if not stack.specs and not stack.environment:

@@ -75,10 +75,15 @@ def test_containers_and_bills_of_materials_follow(run: Run) -> None:
         run.hand_on(name)
     run.hand_on("top", Failed(phase="build", message="boom"))
     containers = {name: Container(specs=(name,), base="none") for name in ("top", "alone")}
-    ws = replace(run.workspace, settings=replace(run.workspace.settings, containers=containers, sbom=True))
+    ws = replace(
+        run.workspace,
+        settings=replace(run.workspace.settings, containers=containers, sbom=True, tags={"newest": "alone", "gone": "nosuch"}),
+    )
     report = pipeline.publish(ws)
     assert "no build for Linux that is published matches 'top'" in report.text
     assert "sbom: 3 attached" in report.text
+    assert "newest names alone@" in report.text
+    assert "no build for Linux that is published matches 'nosuch'" in report.text
     assert report.exit_code == 0, report.text
     assert {"alone", *(f"sha256-{entry.manifest.digest.hex}" for entry in catalog(run).entries.values())} <= registry(run).tags()
     wrong = {"alone": Container(specs=("alone",), base="oci-layout:nowhere:1")}
