@@ -73,7 +73,7 @@ def publish(
         release.reports.append(reports.attempt(partial(push, ws, to, jobs=jobs, images=rest)))
     release.reports.append(index(ws, to, jobs=jobs))
     if ws.settings.sbom:
-        release.step(lambda: sbom(ws, to=to, attach=True, jobs=jobs))
+        release.step(lambda: sbom(ws, to=to, attach=True, look=False, jobs=jobs))
     if ws.settings.containers:
         release.step(lambda: _made_of_builds("container", partial(container, ws, to=to, jobs=jobs)))
     if ws.settings.tags:

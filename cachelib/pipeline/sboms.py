@@ -20,15 +20,26 @@ from cachelib.tools.files import write_atomically
 
 
 def sbom(
-    ws: Workspace, wanted: str = "", to: str = "", image: str = "", out: str = "", *, attach: bool = False, jobs: int = JOBS
+    ws: Workspace,
+    wanted: str = "",
+    to: str = "",
+    image: str = "",
+    out: str = "",
+    *,
+    attach: bool = False,
+    look: bool = True,
+    jobs: int = JOBS,
 ) -> Report:
-    """Print the bill of materials of a build (or write it to a file); with `attach`, give every image one that has none."""
+    """Print the bill of materials of a build (or write it to a file); with `attach`, give every image one that has none.
+
+    Without `look` nothing is read of what is attached: an image that has anything counts as having one, and costs no request.
+    """
     check_jobs(jobs)
     if attach == bool(wanted):
         raise UsageError("which bill of materials is meant?", hint="name one build, by its hash or package; or --attach for all images")
     repositories = repositories_of(ws, to, image)
     if attach:
-        return reports.join(reports.attempt(partial(attach_all, ws, repository, jobs)) for repository in repositories.values())
+        return reports.join(reports.attempt(partial(attach_all, ws, repository, jobs, look=look)) for repository in repositories.values())
     catalog, h = _chosen({name: artifacts.load_catalog(one, jobs=jobs) for name, one in repositories.items()}, wanted)
     data = spdx_document(catalog.spec(h), catalog.entries[h])
     if not out:
@@ -56,14 +67,14 @@ def _chosen(catalogs: Mapping[str, Catalog], wanted: str) -> tuple[Catalog, str]
     raise UsageError(f"{wanted!r} names {len(found)} builds:\n{names}", hint="name one by its /hash")
 
 
-def attach_all(ws: Workspace, repository: Repository, jobs: int) -> Report:
+def attach_all(ws: Workspace, repository: Repository, jobs: int, *, look: bool = True) -> Report:
     """Attach a bill of materials to each image of a repository that has none; one that can't have one costs no other."""
     catalog, tags = artifacts.load_catalog(repository, jobs=jobs), repository.tags()
     lines, items = [], []
     referring.prepare(repository)
     ws.progress.start(f"attach bills of materials in {repository.name}", len(catalog.entries))
     with workers(jobs) as pool:
-        for h, future in in_order(pool, partial(_attach, repository, catalog, tags), sorted(catalog.entries)):
+        for h, future in in_order(pool, partial(_attach, repository, catalog, tags, look), sorted(catalog.entries)):
             label = catalog.entries[h].tag.removesuffix(".spack")
             try:
                 outcome, reason = ("attached" if future.result() else "present"), ""
@@ -81,10 +92,13 @@ def attach_all(ws: Workspace, repository: Repository, jobs: int) -> Report:
     return Report(lines=(*some(lines), last), exit_code=RegistryError.exit_code if lines else 0, data=(data,))
 
 
-def _attach(repository: Repository, catalog: Catalog, tags: frozenset[str], h: str) -> bool:
+def _attach(repository: Repository, catalog: Catalog, tags: frozenset[str], look: bool, h: str) -> bool:
     entry = catalog.entries[h]
     subject = entry.manifest
-    there = referring.listed(repository, subject.digest) if referring.referrers_tag(subject.digest) in tags else []
+    something = referring.referrers_tag(subject.digest) in tags
+    if something and not look:
+        return False
+    there = referring.listed(repository, subject.digest) if something else []
     if any(one.get("artifactType") == SPDX for one in there):
         return False
     title = {"org.opencontainers.image.title": f"{entry.tag.removesuffix('.spack')}.spdx.json"}

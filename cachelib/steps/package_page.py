@@ -86,7 +86,8 @@ def commands(build: Build) -> tuple[Command, ...]:
         return (spack,)
     container = Command(about="As a container", line=f"podman run --rm -it {build.reference}")
     files = Command(about="As files", line=f"skopeo copy docker://{build.reference} oci:{build.name}")
-    return (spack, container, files) if build.base else (spack, files)
+    attached = Command(about="What is attached: bill of materials, signatures", line=f"oras discover {build.reference}")
+    return (spack, container, files, attached) if build.base else (spack, files, attached)
 
 
 def why(build: Build) -> str:

@@ -95,6 +95,7 @@ export function commands(hash, name, { reference, base }) {
   if (PLAIN.test(reference)) {
     if (base) lines.push(["As a container", `podman run --rm -it ${reference}`]);
     lines.push(["As files", `skopeo copy docker://${reference} oci:${name}`]);
+    lines.push(["What is attached: bill of materials, signatures", `oras discover ${reference}`]);
   }
   return lines.flatMap(([about, line]) => [make("h3", {}, about), code(line, about)]);
 }

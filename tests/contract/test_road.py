@@ -94,6 +94,13 @@ def test_oras_pulls_one_file_of_an_image(open_repository: Opener, tmp_path: Path
         layers = ImageManifest.parse(raw).layers
         files = {title: layer.digest for layer in layers if (title := layer.annotations.get("org.opencontainers.image.title"))}
         assert files == {f"{root.name}-{root.version}-{root.hash}.tar.gz": entry.tarball.digest}
+    # The catalog knows it too: the site tells `oras pull` where that writes something.
+    index(repository)
+    kept = [entry.tarball.annotations["org.opencontainers.image.title"] for entry in load_catalog(repository).entries.values()]
+    assert sorted(kept) == [
+        f"part{n}-1.0-{entry.hash}.tar.gz"
+        for n, entry in enumerate(sorted(DiskMirror(tmp_path / "m").entries(), key=lambda e: e.spec.root.name))
+    ]
 
 
 def test_again_sends_nothing_and_changes_nothing(open_repository: Opener, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ from tests.support.mirrors import add_chain, add_entry, make_node
 from tests.support.quiet import QuietProgress
 
 PIN = {"version": "v1.1.0", "commit": "0" * 40}
+PROJECT = Path(__file__).resolve().parents[2]
+REQUESTS_AN_IMAGE, WORDS = 4, {4: "four", 5: "five", 6: "six"}
 
 
 def workspace(folder: Path, registry: str) -> Workspace:
@@ -167,3 +169,22 @@ def test_another_s_attachments_stay(tmp_path: Path) -> None:
 )
 def test_licences(told: str, declared: str) -> None:
     assert declared_license(told) == declared
+
+
+def test_what_an_attachment_costs(tmp_path: Path) -> None:
+    """As the documentation counts it, at ghcr.io's pace."""
+    steps = {"attached": {}, "looked at": {}, "known": {}}  # type: dict[str, dict[int, int]]
+    for images in (10, 30):
+        with serving_double() as double:
+            ws = workspace(tmp_path / str(images), f"oci+http://{double.host}/owner/cache")
+            add_chain(ws.mirror("v1.1").root, images)
+            assert pipeline.push(ws).exit_code == 0
+            assert pipeline.index(ws).exit_code == 0
+            for step, look in (("attached", True), ("looked at", True), ("known", False)):
+                double.requests.clear()
+                assert pipeline.sbom(ws, attach=True, look=look).exit_code == 0
+                steps[step][images] = len(double.requests) - double.count("^GET .*/blobs/")  # those are the catalog's
+    each = {step: (counts[30] - counts[10]) / 20 for step, counts in steps.items()}
+    assert each == {"attached": REQUESTS_AN_IMAGE, "looked at": 1, "known": 0}
+    for page in ("docs/how-to/attach-boms.md", "docs/reference/cache-yaml.md"):
+        assert f"{WORDS[REQUESTS_AN_IMAGE]} requests" in (PROJECT / page).read_text(encoding="utf-8")

@@ -131,8 +131,11 @@ def test_ways_to_have_a_build() -> None:
         f"spack install --use-buildcache only /{one.hash}",
         "podman run --rm -it ghcr.io/o/r/v1.1:zlib",
         "skopeo copy docker://ghcr.io/o/r/v1.1:zlib oci:zlib",
+        "oras discover ghcr.io/o/r/v1.1:zlib",
     ]
-    assert [command.about for command in commands(build(base=""))] == ["With Spack", "As files"]
+    assert [command.about for command in commands(build(base=""))] == [
+        "With Spack", "As files", "What is attached: bill of materials, signatures",
+    ]  # fmt: skip
     for reference in ("/home/a b/registry:zlib", "ghcr.io/o/r; rm -rf ~", "ghcr.io/$(id)/r", "zlib", "a/b\nc"):
         assert len(commands(build(reference=reference))) == 1
 

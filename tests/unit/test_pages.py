@@ -192,6 +192,12 @@ def test_how_an_image_is_used() -> None:
     place = newest.reference.removesuffix(f":{entry.tag}")
     line = f"oras blob fetch --output {entry.tag.removesuffix('.spack')}.tar.gz {place}@{entry.tarball.digest}"
     assert (newest.name, front.snippets[-1].text) == ("lib-4", line)
+    titled = {
+        h: replace(entry, tarball=replace(entry.tarball, annotations={"org.opencontainers.image.title": "lib.tar.gz"}))
+        for h, entry in contents.images[0].catalog.entries.items()
+    }
+    (front,) = using.front_images(collect([replace(image(), catalog=replace(image().catalog, entries=titled))]))
+    assert front.snippets[-1].text == f"oras pull {newest.reference}"
     based = image()
     entries = {
         h: replace(entry, annotations={**entry.annotations, "org.opencontainers.image.base.name": "ubuntu:24.04"})

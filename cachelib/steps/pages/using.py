@@ -11,6 +11,7 @@ from cachelib.model.ports import File
 from cachelib.model.site import Build, Contents, SiteImage
 from cachelib.model.upstream import Upstream, upstream_mirrors
 from cachelib.steps.compatibility import Compatibility, compatibility
+from cachelib.steps.image import TITLE
 
 #: Kinds of machines that the front page names at most.
 _MACHINES = 8
@@ -79,10 +80,11 @@ def snippets(image: SiteImage, newest: Build | None) -> tuple[Snippet, ...]:
             about = f"Run {newest.name}@{newest.version} as a container; each build has an image of its own."
             found.append(Snippet(id="podman", title="podman", about=about, text=f"podman run --rm -it {newest.reference}"))
         about = f"Fetch the binary of {newest.name}@{newest.version} without Spack."
-        # `oras pull` passes over layers without a title, as older images have them; this line fits all.
         entry = image.catalog.entries[newest.hash]
         file, place = f"{entry.tag.removesuffix('.spack')}.tar.gz", newest.reference.rpartition(":")[0]
-        text = f"oras blob fetch --output {file} {place}@{entry.tarball.digest}"
+        # `oras pull` passes over layers without a title, as older images have them.
+        named = TITLE in entry.tarball.annotations
+        text = f"oras pull {newest.reference}" if named else f"oras blob fetch --output {file} {place}@{entry.tarball.digest}"
         found.append(Snippet(id="oras", title="oras", about=about, text=text))
     return tuple(found)
 
