@@ -573,6 +573,22 @@ def tag(
 
 
 @task(
+    iterable=["bundle"],
+    help={
+        "bundle": "a file with a Sigstore bundle, as actions/attest writes it; may be repeated, empty names are passed over",
+        "config": CONFIG,
+        "to": TO,
+        "jobs": JOBS,
+        "json": JSON,
+    },
+)
+@reporting
+def provenance(_: Context, bundle: list[str], config: str = "", to: str = "", jobs: int = 16, json: str = "") -> Report:
+    """Put what was attested of images beside them, as referrers: whoever has the image finds it, without GitHub."""
+    return pipeline.provenance(pipeline.open_workspace(config), bundle, to, jobs=jobs)
+
+
+@task(
     iterable=["keep"],
     help={
         "keep": "a spack.lock, or a file of DAG hashes, whose specs are kept too; may be repeated",

@@ -95,6 +95,13 @@ class Settings:
             "and a tag of the registry an image."
         ),
     )
+    provenance: bool = field(
+        default=False,
+        metadata=doc(
+            "Whether each run that publishes puts what GitHub attested of an image beside it, as a referrer: four requests and a tag of "
+            "the registry an image. The attestations themselves are made without it, too."
+        ),
+    )
     site: Site = field(default_factory=Site, metadata=doc("The website."))
 
     @property

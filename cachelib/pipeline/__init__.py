@@ -11,6 +11,7 @@ from cachelib.tools.process import prepare_process
 
 if TYPE_CHECKING:
     from cachelib.pipeline.asking import why
+    from cachelib.pipeline.attaching import provenance
     from cachelib.pipeline.building import build
     from cachelib.pipeline.comparing import diff, stats
     from cachelib.pipeline.containers import container
@@ -60,6 +61,7 @@ __all__ = [
     "plan",
     "plan_runners",
     "prepare_process",
+    "provenance",
     "prune",
     "publish",
     "pull",
@@ -84,6 +86,7 @@ _MODULES = {
     "again": "runs", "answer": "requests", "build": "building", "cache": "road", "config": "settings", "container": "containers",
     "demo": "road", "diff": "comparing", "docs": "settings", "doctor": "doctoring", "gather": "gathering", "index": "publishing",
     "install": "installing", "keep_alive": "runs", "keys": "key_keeping", "log": "logs", "plan": "planning", "plan_runners": "planning",
+    "provenance": "attaching",
     "prune": "pruning", "publish": "releasing", "pull": "pulling", "push": "publishing", "render": "site", "reproduce": "reproducing",
     "request": "requests", "sbom": "sboms", "schedule": "runs", "serve": "serving", "setup": "setting_up", "stats": "comparing",
     "tag": "tagging", "verify": "verifying", "weather": "forecasting", "why": "asking", "work": "working",

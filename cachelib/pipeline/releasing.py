@@ -85,7 +85,8 @@ def publish(
     asked = read_inputs(ws)
     # The same once more would pick other packages, or build anew what it just built: such runs would follow each other without end.
     goes_on = bool(new) and left and not asked.random and not asked.rebuild
-    actions.set_outputs(ws.env, {"pushed": str(len(new)), "again": str(goes_on).lower()} | subjects)
+    beside = {"provenance": "true"} if ws.settings.provenance else {}
+    actions.set_outputs(ws.env, {"pushed": str(len(new)), "again": str(goes_on).lower()} | beside | subjects)
     return done
 
 

@@ -10,11 +10,13 @@ from cachelib.model.digest import Digest
 from cachelib.model.errors import RegistryError, UsageError
 from cachelib.model.github import PUBLIC_SERVER, repository_of
 from cachelib.model.oci import Location
+from cachelib.model.ports import Repository
 from cachelib.model.upstream import holders
 from cachelib.pipeline.layers import upstreams_of
 from cachelib.pipeline.signing import policy_of
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import attesting, registry_reports, repairing, reports, signing, verifying
+from cachelib.steps.provenance import Beside
 from cachelib.steps.reports import Report
 from cachelib.tools.attestations import SigstoreVerifier
 from cachelib.tools.github_attestations import HINTS, GitHubAttestations
@@ -92,7 +94,7 @@ def _verify(ws: Workspace, image: str, location: Location, options: VerifyOption
     report = registry_reports.verify_report(verified, repository.name)
     if options.attestations is None:
         return report
-    return reports.join([report, reports.attempt(partial(_attest, ws, options, options.attestations, verified, repository.name))])
+    return reports.join([report, reports.attempt(partial(_attest, ws, options, options.attestations, verified, repository))])
 
 
 def _with_attestations(ws: Workspace, options: VerifyOptions) -> VerifyOptions:
@@ -112,6 +114,6 @@ def _with_attestations(ws: Workspace, options: VerifyOptions) -> VerifyOptions:
     return replace(options, attestations=found, notes=verifier.notes)
 
 
-def _attest(ws: Workspace, options: VerifyOptions, kept: GitHubAttestations, verified: verifying.Verified, where: str) -> Report:
-    attested = attesting.attest(verified.manifests, kept, ws.progress)
-    return attesting.attested_report(attested, where, kept.repository, options.notes)
+def _attest(ws: Workspace, options: VerifyOptions, kept: GitHubAttestations, verified: verifying.Verified, place: Repository) -> Report:
+    attested = attesting.attest(verified.manifests, Beside(place, kept), ws.progress)
+    return attesting.attested_report(attested, place.name, kept.repository, options.notes)

@@ -25,6 +25,16 @@ def prepare(repository: Repository) -> None:
     repository.put_blob(described(EMPTY, _NOTHING), lambda: io.BytesIO(_NOTHING))
 
 
+def make(subject: Descriptor, kind: str, data: bytes, annotations: Mapping[str, str]) -> RawManifest:
+    """The manifest of a document of a media type that is attached to an image."""
+    blob = described(kind, data, annotations)  # its title is the name of the file that `oras pull` writes
+    body: dict[str, Any] = {
+        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind, "config": described(EMPTY, _NOTHING).json(),
+        "layers": [blob.json()], "subject": _plain(subject), "annotations": dict(annotations),
+    }  # fmt: skip
+    return RawManifest(media_type=MANIFEST, data=compact_json(body))
+
+
 def attach(
     repository: Repository, subject: Descriptor, kind: str, data: bytes, annotations: Mapping[str, str], before: Sequence[Mapping[str, Any]]
 ) -> None:
@@ -32,13 +42,8 @@ def attach(
 
     A registry that knows referrers lists it by itself; for those that don't the list is kept under a tag, which does no harm to the others.
     """
-    blob = described(kind, data, annotations)  # its title is the name of the file that `oras pull` writes
-    body: dict[str, Any] = {
-        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind, "config": described(EMPTY, _NOTHING).json(),
-        "layers": [blob.json()], "subject": _plain(subject), "annotations": dict(annotations),
-    }  # fmt: skip
-    made = RawManifest(media_type=MANIFEST, data=compact_json(body))
-    repository.put_blob(blob, lambda: io.BytesIO(data))
+    made = make(subject, kind, data, annotations)
+    repository.put_blob(described(kind, data), lambda: io.BytesIO(data))
     repository.put_manifest(made, None)
     entry = made.descriptor().json() | {"artifactType": kind, "annotations": dict(annotations)}
     index = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": [*before, entry]}

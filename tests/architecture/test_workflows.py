@@ -28,6 +28,7 @@ USES = {
 }  # fmt: skip
 TASKS = {
     "plan": {"packages": "read"}, "schedule": {"actions": "read"}, "publish": {"actions": "read", "packages": "write"},
+    "provenance": {"packages": "write"},
     "again": {"actions": "write"}, "render": {"packages": "read"}, "index": {"packages": "write"}, "verify": {"packages": "read"},
     "keep-alive": {"actions": "write"}, "answer": {"actions": "read", "packages": "read", "issues": "write"},
     "runners": {}, "request": {}, "work": {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,6 +44,10 @@ def test_the_template_from_nothing_to_a_cache_and_a_site(template: Place, client
     repository = template.repository()
     found = {repository.manifest(tag) for tag in repository.tags() if tag.endswith(".spack") and tag != "index.spack"}
     assert {digest for _, digest in attestation.subjects} == {str(raw.digest) for raw in found if raw is not None}
+    # And that lies beside each of them, where clients look for it.
+    lists = [repository.manifest(f"sha256-{digest.removeprefix('sha256:')}") for _, digest in attestation.subjects]
+    kinds = [[one["artifactType"] for one in json.loads(raw.data)["manifests"]] for raw in lists if raw is not None]
+    assert kinds == [["application/vnd.dev.sigstore.bundle.v0.3+json"]] * len(attestation.subjects)
     (site,) = run.deployments
     front = (site.folder / "index.html").read_text(encoding="utf-8")
     assert "moonphase" in front

@@ -93,6 +93,7 @@ def settings(registry: str, repos: str) -> str:
     stack["targets"] = ["x86_64_v3" if platform.machine() == "x86_64" else "aarch64"]  # there is one runner here
     stack["specs"] = [*stack["specs"], "moonphase ~emoji"]
     data["registry"] = registry
+    data["provenance"] = True
     return yaml.safe_dump(data, sort_keys=False)
 
 
