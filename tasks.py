@@ -482,7 +482,7 @@ def diff(_: Context, a: str, b: str, config: str = "", to: str = "") -> Report:
 
 @task(
     help={
-        "wanted": "a published build: a package, @version, /hash, +variant",
+        "spec": "a published build: a package, @version, /hash, +variant",
         "config": CONFIG,
         "to": TO,
         "image": IMAGE,
@@ -491,12 +491,11 @@ def diff(_: Context, a: str, b: str, config: str = "", to: str = "") -> Report:
         "jobs": JOBS,
         "json": JSON,
     },
-    optional=["wanted"],
 )
 @reporting
 def sbom(
     _: Context,
-    wanted: str = "",
+    spec: str = "",
     config: str = "",
     to: str = "",
     image: str = "",
@@ -506,7 +505,7 @@ def sbom(
     json: str = "",
 ) -> Report:
     """Tell what a build is made of, as an SPDX document; or attach such a document to every image."""
-    return pipeline.sbom(pipeline.open_workspace(config), wanted, to, image, out, attach=attach, jobs=jobs)
+    return pipeline.sbom(pipeline.open_workspace(config), spec, to, image, out, attach=attach, jobs=jobs)
 
 
 @task(help={"config": CONFIG, "to": TO})
@@ -553,7 +552,6 @@ def container(
 
 
 @task(
-    positional=["name"],
     help={
         "name": "the tag, such as hdf5-latest (default: those of cache.yaml)",
         "spec": "what it names, as after `spack install`: of what is published the newest build that fits (default: as cache.yaml says)",

@@ -36,7 +36,7 @@ def sbom(
     """
     check_jobs(jobs)
     if attach == bool(wanted):
-        raise UsageError("which bill of materials is meant?", hint="name one build, by its hash or package; or --attach for all images")
+        raise UsageError("which bill of materials is meant?", hint="--spec names one build, by hash or package; --attach is for all images")
     repositories = repositories_of(ws, to, image)
     if attach:
         return reports.join(reports.attempt(partial(attach_all, ws, repository, jobs, look=look)) for repository in repositories.values())

@@ -19,7 +19,7 @@ def tag(ws: Workspace, name: str = "", spec: str = "", to: str = "", *, dry_run:
     known = ws.settings.tags
     if spec:
         if not name:
-            raise UsageError(f"no tag is told for {spec!r}", hint="`inv tag NAME --spec SPEC`, such as `inv tag hdf5-latest --spec hdf5`")
+            raise UsageError(f"no tag is told for {spec!r}", hint="say it with --name, as in `inv tag --name hdf5-latest --spec hdf5`")
         asked = {check_tag_name(name): spec}
     elif name:
         if name not in known:
@@ -30,7 +30,7 @@ def tag(ws: Workspace, name: str = "", spec: str = "", to: str = "", *, dry_run:
     elif known:
         asked = dict(known)
     else:
-        raise UsageError("no tag is asked for", hint="`inv tag NAME --spec SPEC`, or `tags:` in cache.yaml")
+        raise UsageError("no tag is asked for", hint="`inv tag --name NAME --spec SPEC`, or `tags:` in cache.yaml")
     shelves = open_shelves(ws, to, jobs)
     return reports.join(reports.attempt(partial(_tag, shelves, key, text, dry_run)) for key, text in asked.items())
 
