@@ -63,9 +63,11 @@ def snippets(image: SiteImage, newest: Build | None) -> tuple[Snippet, ...]:
     # Spack puts a mirror that is added before the others: the image's own comes last, to be asked first.
     added = reversed(_mirrors(image).items())
     several = "".join(f"\n      {url}" for url in _mirrors(image).values())
+    unsigned = " Spack checks digests, and no signatures in registries: hence --unsigned." if image.mirror_url.startswith("oci") else ""
     found = [
         Snippet(
-            id="spack", title="Command line", about="Tell Spack where the binaries are, once. Then spack install takes what is here.",
+            id="spack", title="Command line",
+            about=f"Tell Spack where the binaries are, once. Then spack install takes what is here.{unsigned}",
             text="\n".join(f"spack mirror add --unsigned {name} {url}" for name, url in added),
         ),
         Snippet(id="environment", title="spack.yaml", about="In the spack.yaml of an environment.", text=environment_file(image)),
