@@ -98,7 +98,7 @@ class Settings:
     provenance: bool = field(
         default=False,
         metadata=doc(
-            "Whether each run that publishes puts what GitHub attested of an image beside it, as a referrer: four requests and a tag of "
+            "Whether each run that publishes puts what GitHub attested of an image beside it, as a referrer: three requests and a tag of "
             "the registry an image. The attestations themselves are made without it, too."
         ),
     )

@@ -11,6 +11,7 @@ from cachelib.model.errors import CacheError, FormatError, RegistryError, UsageE
 from cachelib.model.ports import Repository
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import artifacts, referring, reports
+from cachelib.steps.artifacts import described
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.provenance import LIMIT, Bundle, attach, parse_bundles
 from cachelib.steps.reports import Report, some, step_data
@@ -45,12 +46,13 @@ def _provenance(ws: Workspace, repository: Repository, bundles: Sequence[Bundle]
     entries, tags = artifacts.load_catalog(repository, jobs=jobs).entries.values(), repository.tags()
     work = [(entry, bundle) for bundle in bundles for entry in entries if entry.manifest.digest in bundle.subjects]
     lines, items = [], []
-    if work:
-        referring.prepare(repository)
     ws.progress.start(f"attach attestations in {repository.name}", len(work))
     # One after the other where two are of one image: the second one's list begins with the first.
     for bundle in bundles:
         mine = [entry for entry, of in work if of is bundle]
+        if mine:
+            # Once, before many at a time find that it is not there yet.
+            referring.prepare(repository, described(bundle.kind, bundle.data), bundle.data)
         with workers(jobs) as pool:
             for entry, future in in_order(pool, partial(_attach, repository, bundle, tags), mine):
                 label, reason = entry.tag.removesuffix(".spack"), ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cachelib.model.digest import Digest
-from cachelib.model.errors import RegistryError, UsageError
+from cachelib.model.errors import CacheError, RegistryError, UsageError
 from cachelib.model.github import PUBLIC_SERVER, repository_of
 from cachelib.model.oci import Location
 from cachelib.model.ports import Repository
@@ -16,7 +16,7 @@ from cachelib.pipeline.layers import upstreams_of
 from cachelib.pipeline.signing import policy_of
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import attesting, registry_reports, repairing, reports, signing, verifying
-from cachelib.steps.provenance import Beside
+from cachelib.steps.provenance import Beside, BesideAlone
 from cachelib.steps.reports import Report
 from cachelib.tools.attestations import SigstoreVerifier
 from cachelib.tools.github_attestations import HINTS, GitHubAttestations
@@ -34,7 +34,7 @@ class VerifyOptions:
     resume: bool = False
     repair: bool = False
     mirror: bool = False
-    attestations: GitHubAttestations | None = None
+    attestations: GitHubAttestations | BesideAlone | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -104,16 +104,29 @@ def _with_attestations(ws: Workspace, options: VerifyOptions) -> VerifyOptions:
         told = f"{ws.source()} is no repository of github.com" if ws.source() else "no repository is known to own this cache"
         raise UsageError(f"{told}, and only those of github.com attest", hint="`source: https://github.com/OWNER/REPO` in cache.yaml")
     verifier = SigstoreVerifier(f"{PUBLIC_SERVER}/{name}")
+    try:
+        found = _open_github(ws, name, verifier)
+        found.check()
+    except CacheError as error:
+        if not ws.settings.provenance:
+            raise
+        # What a run attested lies beside the images: most can be told without GitHub.
+        note = f"GitHub is not asked ({error.message}): an image that has nothing beside it counts as attested by nobody"
+        return replace(options, attestations=BesideAlone(name, verifier.read), notes=(*verifier.notes, note))
+    return replace(options, attestations=found, notes=verifier.notes)
+
+
+def _open_github(ws: Workspace, name: str, verifier: SigstoreVerifier) -> GitHubAttestations:
     token = ws.env.get("GITHUB_TOKEN") or ws.env.get("GH_TOKEN") or ""
     try:
         rest = GitHubRest(ws.env.get("GITHUB_API_URL") or PUBLIC_API, token, name, hints=HINTS, say=ws.progress.say)
     except RegistryError as error:
         raise UsageError(error.message, hint="`export GH_TOKEN=$(gh auth token)`; in a job, `GITHUB_TOKEN: ${{ github.token }}`") from None
-    found = GitHubAttestations(rest, name, verifier)
-    found.check()
-    return replace(options, attestations=found, notes=verifier.notes)
+    return GitHubAttestations(rest, name, verifier)
 
 
-def _attest(ws: Workspace, options: VerifyOptions, kept: GitHubAttestations, verified: verifying.Verified, place: Repository) -> Report:
+def _attest(
+    ws: Workspace, options: VerifyOptions, kept: GitHubAttestations | BesideAlone, verified: verifying.Verified, place: Repository
+) -> Report:
     attested = attesting.attest(verified.manifests, Beside(place, kept), ws.progress)
     return attesting.attested_report(attested, place.name, kept.repository, options.notes)

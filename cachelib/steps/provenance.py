@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class Bundle:
 
     @property
     def annotations(self) -> dict[str, str]:
-        """What says of a bundle in a registry what it holds (cosign, specs/BUNDLE_SPEC.md)."""
+        """What says of a bundle in a registry what it holds (cosign, specs/BUNDLE_SPEC.md); no moment, so that the same is the same."""
         return {"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": self.predicate}
 
 
@@ -78,6 +78,17 @@ def attach(repository: Repository, entry: CatalogEntry, bundle: Bundle, tags: fr
         return False
     referring.attach(repository, subject, bundle.kind, bundle.data, bundle.annotations | title, there)
     return True
+
+
+class BesideAlone:
+    """What a verifier makes of attestations that lie beside images, where nothing else can be asked."""
+
+    def __init__(self, repository: str, read: Callable[[bytes], Statement]) -> None:
+        self.repository, self.read = repository, read
+
+    def bundles(self, digest: Digest) -> Sequence[bytes]:  # noqa: ARG002 - the protocol has it
+        """Nothing is kept elsewhere."""
+        return ()
 
 
 class Beside:

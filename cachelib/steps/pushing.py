@@ -90,6 +90,7 @@ def plan_push(
             continue
         record = mirror.record(name.hash)
         if reason := refusal(*((record.package, record.origin.stack) if record is not None else (PackageInfo(), ""))):
+            reason += "" if record is not None else " (nothing is recorded of it)"
             keep.append(PushItem(entry=name, send=False, reason=reason, refused=True))
             continue
         try:

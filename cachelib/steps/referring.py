@@ -20,8 +20,10 @@ def referrers_tag(digest: Digest) -> str:
     return f"sha256-{digest.hex}"
 
 
-def prepare(repository: Repository) -> None:
-    """Store what every attachment names: an empty config."""
+def prepare(repository: Repository, shared: Descriptor | None = None, data: bytes = b"") -> None:
+    """Store what every attachment names: an empty config, and `data` where all are the same document."""
+    if shared is not None:
+        repository.put_blob(shared, lambda: io.BytesIO(data))
     repository.put_blob(described(EMPTY, _NOTHING), lambda: io.BytesIO(_NOTHING))
 
 

@@ -222,9 +222,15 @@ def _no_license(identifier: str) -> str:
         return ""
     licensing = get_spdx_licensing()
     with contextlib.suppress(ExpressionError, ValueError, TypeError, AttributeError):
-        if isinstance(licensing.parse(identifier, validate=True), LicenseSymbol | LicenseWithExceptionSymbol):
+        parsed = licensing.parse(identifier, validate=True)
+        # One that is alone names no licence: nothing would ever match it.
+        pair = isinstance(parsed, LicenseWithExceptionSymbol)
+        names, exception = (parsed.license_symbol, parsed.exception_symbol.is_exception) if pair else (parsed, True)
+        if isinstance(names, LicenseSymbol) and not names.is_exception and exception and not names.key.startswith("LicenseRef-"):
             return ""
-    close = difflib.get_close_matches(identifier, licensing.known_symbols, n=1)
+    listed = [key for key, one in licensing.known_symbols.items() if not one.is_exception and not key.startswith("LicenseRef-")]
+    alike = [key for key in listed if key.lower().startswith(identifier.lower()[:3])]
+    close = difflib.get_close_matches(identifier, alike, n=1, cutoff=0.3)
     return f"did you mean {close[0]}?" if close else f"write one as on https://spdx.org/licenses, or {UNKNOWN} for what recipes don't tell"
 
 

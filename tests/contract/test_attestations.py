@@ -11,6 +11,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,11 @@ from cachelib.model.attestation import Statement
 from cachelib.model.digest import Digest
 from cachelib.model.errors import InstallError, RegistryError, UsageError, VerifyError
 from cachelib.pipeline import verifying
+from cachelib.steps import provenance as beside
+from cachelib.steps import referring
+from cachelib.steps.artifacts import load_catalog
 from cachelib.steps.attesting import Attested, attest
+from cachelib.steps.provenance import parse_bundles
 from cachelib.tools import attestations, github_rest
 from cachelib.tools.attestations import SigstoreVerifier
 from cachelib.tools.github_attestations import HINTS, MOST, GitHubAttestations
@@ -319,6 +324,35 @@ def test_attested_images_are_told_with_who_signed(ws: pipeline.Workspace, site: 
     assert f"  signed   2 images by {SIGNER}" in report.lines
     assert [(item["label"], item["signer"]) for item in report.data[1]["items"]] == [(tag, SIGNER) for tag in digests]
     assert sum("/attestations/" in request for request in site.requests) == 1
+
+
+def test_what_lies_beside_the_images_needs_no_github(ws: pipeline.Workspace, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    stated, digests = attestations._subjects, manifests(ws)
+    monkeypatch.setattr(attestations, "_subjects", lambda payload: stated(payload) | frozenset(digests.values()))
+    monkeypatch.delenv("GITHUB_TOKEN")
+    ws = replace(pipeline.open_workspace(), settings=replace(ws.settings, provenance=True))
+    repository = ws.repository(ws.location("").child("v1.1"))
+    first, second = sorted(load_catalog(repository).entries.values(), key=lambda entry: entry.tag)
+    (real,) = parse_bundles(PUBLIC)
+    referring.prepare(repository)
+    assert beside.attach(repository, first, real, frozenset())
+    repository.flush()
+    asked = len(site.requests)
+    report = pipeline.verify(ws, attestations=True)
+    assert report.exit_code == 0, report.text
+    # It speaks for all of its subjects, so the second image needs none of its own.
+    assert f"  signed   2 images by {SIGNER}" in report.lines
+    assert "NOTE     GitHub is not asked (the token for GitHub's API is empty" in report.text
+    assert len(site.requests) == asked
+    # One that was tampered with is a finding, as GitHub's would be.
+    made = bundle()
+    made["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(b"forged").decode()
+    assert beside.attach(repository, second, replace(real, data=json.dumps(made).encode()), frozenset())
+    repository.flush()
+    monkeypatch.setattr(attestations, "_subjects", lambda payload: stated(payload) | frozenset({first.manifest.digest}))
+    report = pipeline.verify(ws, attestations=True)
+    assert report.exit_code == VerifyError.exit_code
+    assert f"WRONG    {second.tag}: its attestation does not hold" in report.text
 
 
 def test_what_is_missing_is_said_before_anything_is_read(ws: pipeline.Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,8 @@ from tests.support.double import serving_double
 from tests.support.mirrors import add_chain
 
 KIND = "application/vnd.dev.sigstore.bundle.v0.3+json"
-REAL = Path(__file__).resolve().parents[1] / "data/attestations/public.sigstore.json"
+PROJECT = Path(__file__).resolve().parents[2]
+REAL = PROJECT / "tests/data/attestations/public.sigstore.json"
 
 
 @pytest.fixture(params=["layout", "double", "docker-registry"])
@@ -171,3 +172,20 @@ def test_no_file(tmp_path: Path) -> None:
         pipeline.provenance(ws, [str(tmp_path / "gone")])
     with pytest.raises(UsageError, match="no bundle is named"):
         pipeline.provenance(ws, ["", ""])
+
+
+def test_what_it_costs(tmp_path: Path) -> None:
+    """As the documentation counts it: requests an image."""
+    counts = {}
+    for images in (10, 30):
+        with serving_double() as double:
+            ws = workspace(tmp_path / str(images), f"oci+http://{double.host}/owner/cache")
+            add_chain(ws.mirror("v1.1").root, images)
+            assert pipeline.push(ws).exit_code == pipeline.index(ws).exit_code == 0
+            file = bundle(tmp_path, [entry.manifest.digest for entry in entries(ws)])
+            double.requests.clear()
+            assert f"{images} attached" in pipeline.provenance(ws, [str(file)]).text
+            counts[images] = len(double.requests) - double.count("^GET .*/blobs/")  # those are the catalog's
+    assert (counts[30] - counts[10]) / 20 == 3
+    for page in ("docs/explanation/trust.md", "docs/reference/cache-yaml.md"):
+        assert "three requests" in (PROJECT / page).read_text(encoding="utf-8")
