@@ -12,9 +12,10 @@ from cachelib.model.errors import FormatError, UsageError
 from cachelib.model.package_repo import parse_pinned
 from cachelib.model.schedule import Schedule, parse_schedule
 from cachelib.model.spec import check_hash
+from cachelib.model.stack import CONTAINER
 
 #: The minor version counts additions; readers ignore keys they don't know.
-PLAN_VERSION = "2.2"
+PLAN_VERSION = "2.3"
 
 
 class Action(Enum):
@@ -52,7 +53,8 @@ class StackPlan:
     `id` (8 hex digits) tells it from every other plan, so that its parts have names of their own; `needs` are the edges between the
     specs that are built; `bound` is the least time there can be; `roots` are the requests, by what they became. `rebuild` is what is built
     though it is published: its binary is not fetched, and takes the place of the published one. `repos` are package repositories that come
-    before the stack's own: folders, and commits, so that whoever builds has the recipes that were planned.
+    before the stack's own: folders, and commits, so that whoever builds has the recipes that were planned. `container` is the image of the
+    container that it was planned in, and is built in.
     """
 
     id: str
@@ -66,6 +68,7 @@ class StackPlan:
     roots: Mapping[str, str] = field(default_factory=dict)
     rebuild: frozenset[str] = frozenset()
     repos: tuple[str, ...] = ()
+    container: str = ""
 
     def of(self, action: Action) -> tuple[PlanItem, ...]:
         """The items that something is to become of."""
@@ -83,9 +86,12 @@ class StackPlan:
     def jobs(self) -> list[dict[str, Any]]:
         """The jobs of a matrix: one a worker, counted from 1 as people do."""
         return [
-            {"name": self.job(at + 1), "plan": self.key, "runner": self.runner, "worker": at + 1, "slots": len(slots)}
+            {
+                "name": self.job(at + 1), "plan": self.key, "runner": self.runner, "container": self.container, "worker": at + 1,
+                "slots": len(slots),
+            }
             for at, slots in enumerate(self.schedule.workers)
-        ]
+        ]  # fmt: skip
 
     def part(self, worker: int, slot: int) -> str:
         """What the part of a slot is called that is handed on; both are counted from 1."""
@@ -114,6 +120,7 @@ class StackPlan:
             "stack": self.stack,
             "image": self.image,
             "runner": self.runner,
+            "container": self.container,
             "items": [item.json() for item in self.items],
             "needs": {h: list(needs) for h, needs in self.needs.items()},
             "schedule": self.schedule.json(),
@@ -148,11 +155,17 @@ def _stack(data: Mapping[str, Any]) -> StackPlan:
         schedule=parse_schedule(data["schedule"]), bound=float(data["bound"]),
         roots={check_hash(h, "a plan"): str(request) for h, request in data["roots"].items()},
         rebuild=frozenset(check_hash(h, "a plan") for h in data.get("rebuild", ())),
-        repos=tuple(str(parse_pinned(repo)) for repo in data.get("repos", ())),
+        repos=tuple(str(parse_pinned(repo)) for repo in data.get("repos", ())), container=_image(str(data.get("container", ""))),
     )  # fmt: skip
     if plan.schedule.place().keys() != plan.needs.keys() or plan.needs.keys() != {item.hash for item in plan.of(Action.BUILD)}:
         raise FormatError("a plan builds other specs than it schedules")
     return plan
+
+
+def _image(text: str) -> str:
+    if text and not re.search(CONTAINER, text):
+        raise FormatError(f"{text[:200]!r} is no image of a container")
+    return text
 
 
 def _id(text: str) -> str:

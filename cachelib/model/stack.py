@@ -19,6 +19,11 @@ PACKAGES_URL = "https://github.com/spack/spack-packages.git"
 _COMMIT = r"^[0-9a-f]{40}$(?!\n)"
 # A git ref, an option can't be smuggled in as one.
 _REF = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$(?!\n)"
+#: An image as Docker names it: [HOST[:PORT]/]NAME[:TAG][@DIGEST].
+CONTAINER = (
+    r"^(?:[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?/)?[a-z0-9]+(?:(?:[._]|__|-+|/)[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?:@sha256:[0-9a-f]{64})?$(?!\n)"
+)
 _URL = r"^(https://|ssh://|file://|git@)[^\s]+$(?!\n)"
 
 
@@ -122,9 +127,9 @@ class Stack:
     system_packages: tuple[str, ...] = field(
         default=(),
         metadata=doc(
-            "Packages of apt or Homebrew, such as gcc-14, that GitHub's own runners install before they build; "
+            "Packages of apt, dnf, zypper or Homebrew, such as gcc-14, that GitHub's own runners and containers install before they build; "
             "elsewhere they have to be there.",
-            item={"type": "string", "pattern": r"^[a-z0-9][a-z0-9+.@_-]*$(?!\n)", "maxLength": 100},
+            item={"type": "string", "pattern": r"^[a-zA-Z0-9][a-zA-Z0-9+.@_-]*$(?!\n)", "maxLength": 100},
         ),
     )
     externals: tuple[str, ...] = field(
@@ -200,6 +205,15 @@ class Stack:
             "Label of the GitHub runner that builds the stack; ubuntu-24.04, or ubuntu-24.04-arm for aarch64, where it is left out.",
             pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)",
             maxLength=100,
+        ),
+    )
+    container: str = field(
+        default="",
+        metadata=doc(
+            "Image of the container that the stack is planned and built in on GitHub, such as rockylinux/rockylinux:9 (better with its "
+            "@sha256:...): its system is the one that the binaries are for. It needs bash, and a libc of glibc 2.28 or newer.",
+            pattern=CONTAINER,
+            maxLength=500,
         ),
     )
     workers: int = field(

@@ -89,6 +89,7 @@ class _Doctor:
         yield from local_checks.machine_checks(machine)
         for stack_name, stack in ws.settings.stacks.items():
             yield local_checks.target_check(stack_name, stack, machine=ws.machine, cpu=machine.target)
+            yield from local_checks.system_check(stack_name, stack, container=ws.container)
         if isinstance(settings, ConfigError):
             yield unchecked("Spack, targets, registry", "cache.yaml has to be mended first")
         yield from self._remote()

@@ -27,7 +27,7 @@ def install(ws: Workspace, stack_name: str = "", spack_root: str = "") -> Report
 def prepare_spack(ws: Workspace, stack: Stack, name: str, spack_root: str) -> tuple[Spack, dict[str, str]]:
     """A configured Spack for a stack, and its package repositories; installs what is missing."""
     if stack.system_packages:
-        ours = ws.env.get("RUNNER_ENVIRONMENT") == "github-hosted"
+        ours = ws.env.get("RUNNER_ENVIRONMENT") == "github-hosted" or bool(ws.container)
         ensure(stack.system_packages, install=ours, env=ws.env, say=ws.progress.say)
     root = Path(spack_root or ws.env.get("SPACK_ROOT", "") or ws.shared / "spack" / stack.spack.commit[:12])
     given = bool(spack_root or ws.env.get("SPACK_ROOT"))

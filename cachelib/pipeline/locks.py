@@ -74,9 +74,12 @@ def concretized(ws: Workspace, repository: Repository, specs: Sequence[str], sta
 def _key(ws: Workspace, name: str, stack: Stack, specs: Sequence[str], spack_root: str, runner: str) -> str:
     """What a concretization hangs on, in one digest; empty where it isn't known, as on a person's own machine.
 
-    What Spack finds on a hosted runner, compilers and externals, is told by the version of its image.
+    What Spack finds on a hosted runner, compilers and externals, is told by the version of its image, and in a container by the digest of
+    its own: what a tag means moves.
     """
     image = [ws.env.get(variable, "") for variable in ("ImageOS", "ImageVersion")]
+    if stack.container:
+        image = [ws.container if ws.container == stack.container and "@sha256:" in ws.container else ""]
     if not all(image) or spack_root or ws.env.get("SPACK_ROOT"):
         return ""
     given = given_environment(ws, stack)

@@ -86,7 +86,8 @@ def plan(
     """Say what a run would build and who would build what; write that for the workers, and for GitHub where it runs there.
 
     With `inputs` the requests are those of the workflow; with `random`, so many packages that are picked by the `seed`.
-    With `runner`, the stacks that this kind of runner builds are planned; `repos` are package repositories that come before their own.
+    With `runner`, the stacks are planned that this kind of runner builds, in this container, or in none where this is none; `repos` are
+    package repositories that come before their own.
     """
     given = RunInputs(specs=tuple(specs), stack=stack_name, rebuild=rebuild, workers=workers, random=random, seed=seed, repos=tuple(repos))
     asked = read_inputs(ws) if inputs else check_inputs(given)
@@ -120,7 +121,7 @@ def plan_runners(ws: Workspace, *, inputs: bool = False) -> Report:
     jobs = plan_jobs({name: ws.settings.stacks[name] for name in names})
     _, pinned = asking_for(ws, asked.repos)
     actions.set_outputs(ws.env, actions.matrix(jobs) | {"repos": "\n".join(pinned)})
-    return Report(lines=tuple(f"{job['runner']} plans {job['stacks']}" for job in jobs))
+    return Report(lines=tuple(f"{job['name']} plans {job['stacks']}" for job in jobs))
 
 
 def read_inputs(ws: Workspace) -> RunInputs:
@@ -140,7 +141,7 @@ def _wanted(planner: _Planner, runner: str) -> Iterator[tuple[str, str]]:
     for name in names:
         stack = ws.settings.stacks[name]
         if runner:
-            if runner in runners(stack):
+            if runner in runners(stack) and stack.container == ws.container:
                 yield name, runner
         elif not asked.stack and stack.targets and not targets_here(stack.targets, ws.machine):
             ws.progress.say(f"stack {name} has no target for {ws.machine}, and is planned elsewhere")
@@ -201,7 +202,7 @@ def _plan(planner: _Planner, repository: Repository, ready: Concretized, lock: b
         lock, id=secrets.token_hex(4), stack=ready.name, image=stack.image_name, runner=runner, present=present, failing=failing,
         restricted=ready.restricted, builds=builds, rebuild=rebuild,
         seconds=planning.known_seconds(catalog), limits=Limits(workers=asked.workers or stack.workers), costs=planner.costs,
-        repos=asked.repos,
+        repos=asked.repos, container=ws.container,
     )  # fmt: skip
 
 

@@ -54,6 +54,8 @@ def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: st
             f"stack {name} has no target for {ws.machine}",
             hint=f"add one to its `targets`: {', '.join(stack.targets)} suit other machines",
         )
+    if stack.container and stack.container != ws.container:
+        ws.progress.say(f"stack {name} is built in {stack.container} on GitHub; here it is for the system of this machine")
     spack, _ = prepare_spack(ws, stack, name, spack_root)
     chosen = replace(stack, compilers=_compilers(spack, stack, name))
     mirror, location = ws.mirror(stack.image_name), ws.location("").child(stack.image_name)

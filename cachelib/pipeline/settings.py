@@ -20,6 +20,8 @@ def config(ws: Workspace) -> Report:
         here = ", ".join(targets_here(stack.targets, ws.machine))
         target = here or ("NONE FOR THIS MACHINE" if stack.targets else "this machine's own")
         lines.append(f"  {name}: {len(stack.specs)} requests with Spack {stack.spack.version}, target {target}")
+        if stack.container:
+            lines.append(f"    is built in {stack.container} on GitHub")
         lines.append(f"    publishes to {ws.location('').child(stack.image_name)}")
     return Report(lines=("cache.yaml is right:", *lines))
 

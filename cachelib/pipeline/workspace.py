@@ -52,6 +52,11 @@ class Workspace:
     progress: Progress
     cpu: str = ""
 
+    @property
+    def container(self) -> str:
+        """The image of the container that this job runs in, as the workflow says; empty where it runs in none, or nobody says so."""
+        return self.env.get("JOB_CONTAINER", "")
+
     def stack(self, name: str) -> tuple[str, Stack]:
         """The stack of a name, or the default one; raise UsageError naming those there are."""
         name = name or self.settings.default_stack

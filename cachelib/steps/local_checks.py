@@ -201,6 +201,18 @@ def target_check(name: str, stack: Stack, *, machine: str, cpu: str | Unknown) -
     return ok(what, f"{runs}, which this machine ({cpu}) runs")
 
 
+def system_check(name: str, stack: Stack, *, container: str) -> Iterator[Check]:
+    """Whether this is the system that a stack is built for, where that is the one of a container; `container` is the one that this is."""
+    what = f"system of stack {name}"
+    if stack.container and "@sha256:" not in stack.container:
+        remedy = f"write its digest behind it: `skopeo inspect --format '{{{{.Digest}}}}' docker://{stack.container}`"
+        yield warning(what, f"{stack.container} is a tag: what is built by it tomorrow may be for another system, or compiler", remedy)
+    elif stack.container and stack.container == container:
+        yield ok(what, f"this is {container}")
+    elif stack.container:
+        yield unchecked(what, f"it is built in {stack.container} on GitHub; what is built here is for this machine's own system")
+
+
 def _lower(cpu: str) -> str:
     """The highest of the generic levels that a CPU runs."""
     levels = [f"{family(cpu)}_v{level}" for level in (4, 3, 2)]

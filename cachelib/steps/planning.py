@@ -103,12 +103,13 @@ def make_plan(
     builds: Mapping[str, list[Node]] | None = None,
     rebuild: Set[str] = frozenset(),
     repos: tuple[str, ...] = (),
+    container: str = "",
 ) -> StackPlan:
     """The plan of a stack. `present` tells where what is there is; `seconds` what builds took, by the name of the package.
 
     `failing` says of what is not to be tried again yet why; `restricted` may not be given away, each with the reason; `builds` are
     those that the cache has, by the name of the package. What is to be built again though it is there is in `rebuild`, and not in
-    `present`. `repos` are package repositories that come before the stack's own.
+    `present`. `repos` are package repositories that come before the stack's own, `container` is the image that it is planned in.
     """
     without, restricted = blocked(lock, present, failing or {}), restricted or {}
     reasons = _told(lock, wanted(lock, present, without, restricted.keys()), builds or {}, rebuild)
@@ -125,7 +126,7 @@ def make_plan(
         id=id, stack=stack, image=image, runner=runner, schedule=schedule, bound=bound(built, limits.workers, costs),
         items=tuple(sorted(timed, key=lambda item: (list(Action).index(item.action), order.get(item.hash, 0), item.label, item.hash))),
         needs={h: work.needs for h, work in built.items()}, roots=lock.roots, rebuild=frozenset(built.keys() & rebuild),
-        repos=repos,
+        repos=repos, container=container,
     )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from cachelib.steps.targets import family, family_here
 
 #: The hosted Linux runner of each family (GitHub docs, GitHub-hosted runners reference).
 HOSTED = {"x86_64": "ubuntu-24.04", "aarch64": "ubuntu-24.04-arm"}
+# GitHub runs jobs in containers on Linux alone (docs, Workflow syntax, jobs.<job_id>.container).
+_NO_CONTAINERS = ("macos", "windows")
 #: The plan job has so many outputs, one a runner.
 MOST_RUNNERS = 8
 
@@ -28,8 +30,8 @@ def runner_here(stack: Stack, machine: str) -> str:
 
 
 def plan_jobs(stacks: Mapping[str, Stack]) -> list[dict[str, object]]:
-    """The jobs that plan, as a matrix: one a runner, as each concretizes for what it finds on itself. Raise ConfigError."""
-    found: dict[str, list[str]] = {}
+    """The jobs that plan, as a matrix: one a runner or a container on it, as each concretizes for what it finds. Raise ConfigError."""
+    found: dict[tuple[str, str], list[str]] = {}
     for name, stack in stacks.items():
         if not (labels := runners(stack)):
             raise ConfigError(
@@ -37,7 +39,21 @@ def plan_jobs(stacks: Mapping[str, Stack]) -> list[dict[str, object]]:
                 hint="name a `runner` of your own in the stack",
             )
         for label in labels:
-            found.setdefault(label, []).append(name)
+            if stack.container and label.startswith(_NO_CONTAINERS):
+                raise ConfigError(
+                    f"stack {name} is built in a container, on {label}", hint="containers take a Linux runner: leave out one of the two"
+                )
+            found.setdefault((label, stack.container), []).append(name)
     if len(found) > MOST_RUNNERS:
-        raise ConfigError(f"the stacks take {len(found)} kinds of runners", hint=f"a run plans on {MOST_RUNNERS} at most: use fewer")
-    return [{"runner": label, "number": at + 1, "stacks": " ".join(names)} for at, (label, names) in enumerate(found.items())]
+        hint = f"a run plans on {MOST_RUNNERS} at most: use fewer"
+        raise ConfigError(f"the stacks take {len(found)} kinds of runners and containers", hint=hint)
+    return [
+        {
+            "name": f"{label} in {image}" if image else label,
+            "runner": label,
+            "container": image,
+            "number": at + 1,
+            "stacks": " ".join(names),
+        }
+        for at, ((label, image), names) in enumerate(found.items())
+    ]

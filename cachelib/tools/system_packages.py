@@ -25,7 +25,12 @@ _APT = _Manager(
     install=("apt-get", "install", "--yes", "--no-install-recommends", "--"), update=("apt-get", "update", "--quiet"),
     ask=("dpkg-query", "--show", "--showformat=${Status}", "--"), there="install ok installed",
 )  # fmt: skip
+_RPM = ("rpm", "--query", "--quiet", "--")
+_DNF = _Manager(install=("dnf", "install", "--assumeyes", "--setopt=install_weak_deps=False", "--"), ask=_RPM)
+_MICRODNF = _Manager(install=("microdnf", "install", "--assumeyes", "--setopt=install_weak_deps=0", "--"), ask=_RPM)
+_ZYPPER = _Manager(install=("zypper", "--non-interactive", "install", "--no-recommends", "--"), ask=_RPM)
 _BREW = _Manager(install=("brew", "install", "--"), ask=("brew", "list", "--versions", "--"))
+_MANAGERS = (_APT, _DNF, _MICRODNF, _ZYPPER, _BREW)
 
 
 def ensure(names: Sequence[str], *, install: bool, env: Mapping[str, str], say: Callable[[str], None]) -> None:
@@ -33,9 +38,9 @@ def ensure(names: Sequence[str], *, install: bool, env: Mapping[str, str], say: 
 
     They are installed only where `install` says that the machine is ours to change: else whoever owns it is told what to type.
     """
-    manager = next((one for one in (_APT, _BREW) if shutil.which(one.install[0], path=env.get("PATH")) is not None), None)
+    manager = next((one for one in _MANAGERS if shutil.which(one.install[0], path=env.get("PATH")) is not None), None)
     if manager is None:
-        say(f"WARNING: neither apt nor Homebrew is here, so whether {', '.join(names)} is isn't known")
+        say(f"WARNING: none of apt, dnf, zypper and Homebrew is here, so whether {', '.join(names)} is isn't known")
         return
     missing = [name for name in names if not _is_there(manager, name, env)]
     if not missing:

@@ -19,7 +19,9 @@ from cachelib.model.errors import InstallError
 from cachelib.steps.reports import Report
 from cachelib.tools import git
 from tests.conftest import need
+from tests.support.actions.containers import Image
 from tests.support.certificates import Certificates
+from tests.support.debian import other_debian
 from tests.support.docker_registry import Server, running
 from tests.support.hub import Place, make_harness, settings, this_project, track
 
@@ -160,6 +162,12 @@ def client(client_root: tuple[Path, Path, str], certificates: Certificates, tmp_
     """A stock Spack with nothing installed."""
     root, packages, key = client_root
     return Client(root=root, packages=packages, home=tmp_path / "user", certificates=certificates, cache=SHARED / "cache" / key / "misc")
+
+
+@pytest.fixture(scope="session")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """Another system than this machine's."""
+    return other_debian(tmp_path_factory.mktemp("debian"))
 
 
 @pytest.fixture

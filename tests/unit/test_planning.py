@@ -224,7 +224,8 @@ def test_a_plan_is_json() -> None:
     body = json.loads(json.dumps(made.json()))
     assert {item["action"] for item in body["items"]} == {"build", "external"}
     assert made.jobs()[0] == {
-        "name": "build (s on ubuntu-24.04, worker 1)", "plan": "s-0123abcd", "worker": 1, "runner": "ubuntu-24.04", "slots": len(made.schedule.workers[0]),
+        "name": "build (s on ubuntu-24.04, worker 1)", "plan": "s-0123abcd", "worker": 1, "runner": "ubuntu-24.04", "container": "",
+        "slots": len(made.schedule.workers[0]),
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.support.actions.checks import call_inputs, check, dispatch_inputs
+from tests.support.actions.containers import Image
 from tests.support.actions.control import Control, Groups
 from tests.support.actions.expressions import Scope, evaluate
 from tests.support.actions.graph import Graph
@@ -41,7 +42,7 @@ class Harness:
 
     `actions` are other repositories by `OWNER/NAME`, at any reference. `env` is of every machine. A minute of `timeout-minutes`
     takes `minute` seconds; a step that is stopped gets SIGINT, SIGTERM and SIGKILL with `grace` seconds between (the runner's are
-    7.5 and 2.5). Hooks are called in the thread of the job; `cancel` and `kill` may be called in them. The API answers
+    7.5 and 2.5). `images` are those that jobs may run in. Hooks are called in the thread of the job; `cancel` and `kill` may be called in them. The API answers
     while a run goes, and for as long as the harness is used as a context manager.
     """
 
@@ -64,6 +65,7 @@ class Harness:
         python: str = sys.executable,
         server_url: str = "https://github.com",
         default_permissions: Permissions = DEFAULT,
+        images: Mapping[str, Image] | None = None,
         before_step: Hook | None = None,
         after_step: Callable[[str, StepInfo, str], None] | None = None,
         on_line: Callable[[str, StepInfo, str], None] | None = None,
@@ -86,6 +88,7 @@ class Harness:
             grace=grace,
             python=python,
             default_permissions=default_permissions,
+            images=dict(images or {}),
             before_step=before_step,
             after_step=after_step,
             on_line=on_line,

@@ -7,14 +7,16 @@ import platform
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from tests.support.actions.containers import Container, image_of
 from tests.support.actions.control import Control, end_orphans
 from tests.support.actions.expressions import Scope, evaluate
 from tests.support.actions.loading import Job, Workflow
 from tests.support.actions.permissions import Permissions
 from tests.support.actions.records import JobResult, StepResult
-from tests.support.actions.settings import Origin, Shared
+from tests.support.actions.settings import Origin, Shared, copy_repository
 from tests.support.actions.state import JobRow, now
 from tests.support.actions.steps import Frame, StepRunner
 from tests.support.actions.values import Value, WorkflowError, to_text
@@ -59,6 +61,7 @@ class JobRunner:
         self.environment = ""
         self.mark = f"github_{uuid.uuid4()}"
         self.frame = Frame(place.origin, place.inputs)
+        self.container: Container | None = None
         self._base: dict[str, Value] = {}
 
     def contexts(self) -> dict[str, Value]:
@@ -107,6 +110,7 @@ class JobRunner:
             },
         }
         early = {key: self._base[key] for key in ("github", "needs", "strategy", "matrix", "vars", "secrets")} | {"inputs": place.inputs}
+        self._contain(early)
         outer = Scope({key: early[key] for key in ("github", "vars", "secrets", "inputs")})
         for raw, scope in ((place.workflow.raw.get("env"), outer), (place.job.raw.get("env"), Scope(early))):
             self.env |= {key: to_text(value) for key, value in evaluate(raw or {}, scope).items()}
@@ -116,12 +120,36 @@ class JobRunner:
         environment = place.job.raw.get("environment")
         self.environment = to_text(evaluate(environment.get("name") if isinstance(environment, dict) else environment, late))
 
+    def _contain(self, contexts: Mapping[str, Value]) -> None:
+        """Start the container that the job asks for; an empty image is none (docs, Workflow syntax, jobs.<job_id>.container)."""
+        scope = Scope({key: value for key, value in contexts.items() if key != "secrets"})
+        raw = evaluate(self.place.job.raw.get("container"), scope)
+        name = to_text(raw.get("image") if isinstance(raw, dict) else raw)
+        if not name:
+            return
+        seen = {self.folder / "work": "/__w", self.folder / "tools": "/__t"}
+        seen |= {self.folder / "home": "/github/home", self.event_path.parent: "/github/workflow"}
+        self.container = Container(image_of(self.shared.settings.images, name), self.folder, seen)
+        self._base["job"] |= {"container": {"id": self.container.id, "network": "github_network"}}
+
+    def provide(self, origin: Origin) -> Path:
+        """The copy of a repository that this job has; those that run in no container share one, and the environments that nox makes there."""
+        if self.container is None:
+            return self.shared.provide(origin)
+        target = self.folder / "work/_actions" / origin.name / origin.ref.replace("/", "-")
+        if not target.exists():
+            copy_repository(origin.folder, target)
+        return target
+
     def process_env(self, step: Mapping[str, str]) -> dict[str, str]:
         """The environment of a step's program: what the machine has, what the workflow says, what nobody overrides."""
         settings, github = self.shared.settings, self._base["github"]
         runner = self._base["runner"]
         machine = {"PATH": PATH, "HOME": str(self.folder / "home"), "LANG": "C.UTF-8", "CI": "true", "ImageOS": "ubuntu24"}
-        machine |= {"ImageVersion": "20261101.1.0"} | dict(settings.env) | self.env | dict(step)
+        machine |= {"ImageVersion": "20261101.1.0"}
+        if self.container:  # has what its image says, and what the runner hands to each of its programs
+            machine = {"PATH": self.container.path, "HOME": machine["HOME"], "CI": "true"}
+        machine |= dict(settings.env) | self.env | dict(step)
         if self.path:
             machine["PATH"] = ":".join([*self.path, machine["PATH"]])
         fixed = {f"GITHUB_{key.upper()}": to_text(value) for key, value in github.items() if key not in _UNSET and value != ""}

@@ -17,7 +17,7 @@ from tests.support.actions.values import Value, WorkflowError
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _WORKFLOW = {"name", "run-name", "on", "permissions", "env", "defaults", "concurrency", "jobs", "cache-mode"}
 _JOB = {"name", "permissions", "needs", "if", "runs-on", "environment", "concurrency", "outputs", "env", "defaults", "steps", "cache-mode"}
-_JOB |= {"timeout-minutes", "strategy", "continue-on-error"}
+_JOB |= {"timeout-minutes", "strategy", "continue-on-error", "container"}
 _CALLER = {"name", "permissions", "needs", "if", "concurrency", "uses", "with", "secrets", "strategy"}
 _STEP = {"id", "if", "name", "uses", "run", "working-directory", "shell", "with", "env", "continue-on-error", "timeout-minutes"}
 _STRATEGY = {"matrix", "fail-fast", "max-parallel"}
@@ -141,6 +141,8 @@ def _job(path: str, name: str, raw: Value) -> Job:
         check_steps(where, raw.get("steps"), composite=False)
     if isinstance(raw.get("strategy"), dict):
         _known(f"{where}, strategy", raw["strategy"], _STRATEGY)
+    if isinstance(raw.get("container"), dict):
+        _known(f"{where}, container", raw["container"], {"image"})
     if "defaults" in raw:
         _known(f"{where}, defaults", raw["defaults"], {"run"})
     needs = raw.get("needs") or []

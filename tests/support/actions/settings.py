@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.support.actions.containers import Image
 from tests.support.actions.control import Control, Groups
 from tests.support.actions.permissions import Permissions
 from tests.support.actions.records import JobResult
@@ -64,6 +65,7 @@ class Action(Protocol):
     def warn(self, text: str) -> None: ...
     def add_path(self, folder: Path) -> None: ...
     def set_env(self, name: str, value: str) -> None: ...
+    def inside(self, path: Path) -> str: ...
     def need(self, permission: str, level: str) -> None: ...
     def accept(self, *names: str, **defaults: str) -> None: ...
 
@@ -91,6 +93,7 @@ class Settings:
     grace: tuple[float, float]
     python: str
     default_permissions: Permissions
+    images: Mapping[str, Image] = field(default_factory=dict)
     before_step: Hook | None = None
     after_step: Callable[[str, StepInfo, str], None] | None = None
     on_line: Callable[[str, StepInfo, str], None] | None = None

@@ -21,7 +21,7 @@ from tests.support.actions.values import CaseSensitive, Value, WorkflowError, is
 if TYPE_CHECKING:
     from tests.support.actions.job import JobRunner
 
-#: Docs, Workflow syntax, jobs.<job_id>.steps[*].shell.
+#: Docs, Workflow syntax, jobs.<job_id>.steps[*].shell; in a container it is `sh` where none is named.
 SHELLS = {
     "": "bash -e {0}",
     "bash": "bash --noprofile --norc -eo pipefail {0}",
@@ -178,7 +178,7 @@ class StepRunner:
         found = read_uses(uses, self.frame.origin, settings)
         if found:
             origin, path = found
-            return self._composite(self.job.shared.provide(origin) / path, origin, uses)
+            return self._composite(self.job.provide(origin) / path, origin, uses)
         from tests.support.actions.standins import Call  # the stand-ins know the steps
 
         settings.standins[uses.partition("@")[0]](Call(self))
@@ -213,6 +213,8 @@ class StepRunner:
         text = to_text(evaluate(self.raw["run"], scope))
         defaults = {} if self.frame.composite else job.defaults
         shell = to_text(evaluate(self.raw.get("shell", defaults.get("shell", "")), scope))
+        if not shell and job.container:
+            shell = "sh"
         if shell not in SHELLS and "{0}" not in shell:
             raise WorkflowError(f"Invalid shell option {shell!r}. Shell must be a valid built-in or a format string containing '{{0}}'")
         folder = job.workspace / to_text(evaluate(self.raw.get("working-directory", defaults.get("working-directory", "")), scope))
@@ -244,6 +246,8 @@ class StepRunner:
                 if settings.on_line:
                     settings.on_line(job.name, self.info, line)
 
+        if job.container:
+            command, env = job.container.command(command, folder, env)
         try:
             process = Process(command, folder, env, settings.grace, after_cancel=self.after_cancel)
         except OSError as error:

@@ -1,0 +1,110 @@
+"""A stack whose jobs run in a container is built for the system of that container, by real programs of that system."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.e2e.conftest import CLIENTS, EXAMPLES, SHARED
+from tests.e2e.test_stock_spack import spec_file
+from tests.support.actions.containers import Container, Image
+from tests.support.debian import OS
+from tests.support.hub import BUILD_CACHE, Place, log
+
+#: Whoever pins it by digest has its concretization remembered.
+IMAGE = f"docker.io/library/debian:13@sha256:{'5' * 64}"
+
+
+def contained(template: Place, image: Image) -> Place:
+    """The template with one stack that is built in that image, and one beside it that is not."""
+    path = template.harness.settings.repo.folder / "cache.yaml"
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    stack = data["stacks"]["examples"] | {"specs": ["sundial"], "workers": 1}
+    stack.pop("externals", None)
+    data["stacks"] = {
+        "other": stack | {"container": IMAGE, "system_packages": ["less"]},
+        "own": stack | {"specs": ["almanac-data"]},
+    }
+    data["provenance"] = False
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    template.harness.settings.images = {IMAGE: image}
+    return template
+
+
+def system_of(site: Path, package: str) -> str:
+    (build,) = json.loads((site / f"api/v1/packages/{package}.json").read_text(encoding="utf-8"))["builds"]
+    return str(build["os"])
+
+
+def install_in(image: Image, folder: Path, mirror: str, spec: Path) -> str:
+    """What a user sees in a container of that system, with a stock Spack that has one mirror, and a program of the package."""
+    commit, _, packages = CLIENTS["v1.1.0"]
+    (folder / "user").mkdir()
+    config = {
+        "config": {
+            "install_tree": {"root": "/opt/spack"},
+            "misc_cache": "/tmp/misc",
+            "build_stage": ["/tmp/stage"],
+            "source_cache": "/tmp/s",
+        },
+        "repos": {
+            "builtin": str(SHARED / "packages" / packages[:12] / "repos/spack_repo/builtin"),
+            "examples": "/recipes/spack_repo/examples",
+        },
+        "mirrors": {"cache": {"url": mirror, "signed": False}},
+        "bootstrap": {"enable": False},
+    }
+    for name, section in config.items():
+        (folder / "user" / f"{name}.yaml").write_text(yaml.safe_dump({name: section}), encoding="utf-8")
+    user = Container(image, folder, {folder / "user": "/user", spec.parent: "/spec", EXAMPLES / "spack_repo": "/recipes/spack_repo"})
+    env = {
+        "PATH": image.path, "HOME": "/root", "SPACK_PYTHON": f"{Path(sys.base_prefix).resolve()}/bin/python3",
+        "SPACK_USER_CONFIG_PATH": "/user", "SPACK_USER_CACHE_PATH": "/tmp/cache",
+    }  # fmt: skip
+    spack = f"{SHARED}/spack/{commit[:12]}/bin/spack"
+    script = (
+        "set -e; apt-get -qq update; apt-get -qq install --no-install-recommends git patch bzip2 xz-utils unzip file > /dev/null 2>&1; "
+        f"{spack} install --use-buildcache only --no-check-signature /spec/{spec.name}; $({spack} location -i sundial)/bin/sundial 52 172"
+    )
+    command, env = user.command(["/bin/bash", "-c", script], folder / "user", env)
+    done = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_the_jobs_of_a_stack_run_in_its_container(template: Place, debian: Image, tmp_path: Path) -> None:
+    place = contained(template, debian)
+    run = place.harness.run(BUILD_CACHE, event="workflow_dispatch")
+    assert run.conclusion == "success", log(run)
+    planned, built = run.jobs[f"plan (ubuntu-24.04 in {IMAGE})"], run.jobs["build (other on ubuntu-24.04, worker 1)"]
+    for job in (planned, built):
+        assert "the container lacks git patch bzip2 xz unzip file make" in job.log.replace("certificates", ""), job.log
+        assert "installing less" in job.log
+    assert "the container lacks" not in run.jobs["plan (ubuntu-24.04)"].log
+    assert place.published() == {"sundial", "libsundial", "almanac-data", "compiler-wrapper", "gcc-runtime"}
+    (site,) = run.deployments
+    assert system_of(site.folder, "sundial") == OS
+    assert system_of(site.folder, "almanac-data") != OS
+
+    # A user of that system installs from it with stock Spack, and compiles nothing; the program is that system's.
+    said = install_in(debian, tmp_path, place.image, spec_file(site.folder, "sundial")[1])
+    assert said.endswith("16.50 hours of daylight\n"), said
+
+    # The next run remembers what was concretized, as the digest says that it is the same system; nothing is built.
+    again = place.harness.run(BUILD_CACHE, event="schedule")
+    assert again.conclusion == "success", log(again)
+    assert "the concretization of stack other is remembered" in again.jobs[f"plan (ubuntu-24.04 in {IMAGE})"].log, log(again)
+    assert not [name for name in again.jobs if name.startswith("build (")]
+
+
+def test_an_image_that_there_is_not_fails_its_stack_alone(template: Place, debian: Image) -> None:
+    place = contained(template, debian)
+    place.harness.settings.images = {}
+    run = place.harness.run(BUILD_CACHE, event="workflow_dispatch")
+    assert run.jobs[f"plan (ubuntu-24.04 in {IMAGE})"].conclusion == "failure"
+    assert run.jobs["publish"].conclusion == "success", log(run)
+    assert place.published() == {"almanac-data"}
