@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 Version = tuple[int, ...]
 
 #: The glibc of each release, the oldest first. Short-lived releases of Ubuntu are left out: what is named is what people run for years.
-#: Sources: packages.debian.org/libc6, packages.ubuntu.com/libc6, the pages "Changes/GLIBC2xx" of the Fedora wiki, the release notes of
-#: RHEL, openSUSE and Amazon Linux 2023, and the table of github.com/mayeut/pep600_compliance, which gathers them.
+#: Source: github.com/mayeut/pep600_compliance (August 2026), which reads it off the images; for releases that it leaves out as too old,
+#: packages.debian.org/libc6, packages.ubuntu.com/libc6 and the Fedora wiki ("Changes/GLIBC2xx").
 GLIBC: Mapping[str, Sequence[tuple[Version, str]]] = {
     "Debian": (((2, 24), "9"), ((2, 28), "10"), ((2, 31), "11"), ((2, 36), "12"), ((2, 41), "13")),
-    "Ubuntu": (((2, 23), "16.04"), ((2, 27), "18.04"), ((2, 31), "20.04"), ((2, 35), "22.04"), ((2, 39), "24.04")),
+    "Ubuntu": (((2, 23), "16.04"), ((2, 27), "18.04"), ((2, 31), "20.04"), ((2, 35), "22.04"), ((2, 39), "24.04"), ((2, 43), "26.04")),
     "RHEL": (((2, 17), "7"), ((2, 28), "8"), ((2, 34), "9"), ((2, 39), "10")),
     "Fedora": (
         ((2, 28), "29"), ((2, 29), "30"), ((2, 30), "31"), ((2, 31), "32"), ((2, 32), "33"), ((2, 33), "34"), ((2, 34), "35"),
         ((2, 35), "36"), ((2, 36), "37"), ((2, 37), "38"), ((2, 38), "39"), ((2, 39), "40"), ((2, 40), "41"), ((2, 41), "42"),
-        ((2, 42), "43"),
+        ((2, 42), "43"), ((2, 43), "44"),
     ),
     "openSUSE Leap": (((2, 26), "15.0"), ((2, 31), "15.3"), ((2, 38), "15.6"), ((2, 40), "16.0")),
     "Amazon Linux": (((2, 26), "2"), ((2, 34), "2023")),
