@@ -47,7 +47,7 @@ def install_in(image: Image, folder: Path, mirror: str, spec: Path) -> str:
     config = {
         "config": {
             "install_tree": {"root": "/opt/spack"},
-            "misc_cache": "/tmp/misc",
+            "misc_cache": str(SHARED / "cache" / f"{commit[:12]}-{packages[:12]}" / "misc"),
             "build_stage": ["/tmp/stage"],
             "source_cache": "/tmp/s",
         },
