@@ -12,6 +12,7 @@ from cachelib.model.ports import Repository
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import artifacts, picking, plan_reports, remembering
+from cachelib.steps.licensing import unpublishable
 from cachelib.steps.reports import Report
 from cachelib.steps.targets import targets_here
 
@@ -39,7 +40,8 @@ def pick_packages(
 
     def facts(some: Sequence[str]) -> Mapping[str, str]:
         ws.progress.say(f"looking at the recipes of {len(some)} packages")
-        return spack.facts(some, targets)
+        looked = spack.facts(some, targets)
+        return {name: reason or unpublishable(stated, stack.licenses) for name, (reason, stated) in looked.items()}
 
     found = picking.pick(names, asked.random, seed, cached=picking.cached_names(catalog) | mirrored, failing=failing, facts=facts)
     return found.names, plan_reports.pick_report(found, name, seed, len(names))

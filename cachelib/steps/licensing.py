@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -31,6 +31,12 @@ def withheld(package: PackageInfo, licenses: Licenses = Licenses()) -> str:  # n
         return "" if rules.permits(UNKNOWN) else f"its recipe states no licence that SPDX lists, and `licenses` {_which(licenses, UNKNOWN)}"
     denied = rules.deny and not _Rules(allow=frozenset(), deny=rules.deny).permit(parsed)
     return f"its licence is {package.license}, which `licenses` {'denies' if denied else 'does not allow'}"
+
+
+def unpublishable(stated: Sequence[str], licenses: Licenses) -> str:
+    """Why a package may not be published, whichever of the licences that its recipe states holds for a build of it; else nothing."""
+    reasons = [withheld(PackageInfo(license=one), licenses) for one in stated or ("",)]
+    return reasons[0] if all(reasons) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import pytest
 
 from cachelib.model.licenses import BY_RECIPE, Licenses
 from cachelib.model.record import PackageInfo
-from cachelib.steps.licensing import restricted, withheld
+from cachelib.steps.licensing import restricted, unpublishable, withheld
 
 PERMISSIVE = Licenses(allow=("MIT", "Apache-2.0", "BSD-3-Clause"))
 NO_GPL = Licenses(deny=("GPL-3.0-only", "GPL-2.0"))
@@ -75,3 +75,17 @@ def test_what_spack_tells() -> None:
     }
     assert restricted(described, PERMISSIVE) == {"b": "its licence is GPL-3.0-only, which `licenses` does not allow", "c": BY_RECIPE}
     assert restricted(described, Licenses()) == {"c": BY_RECIPE}
+
+
+@pytest.mark.parametrize(
+    ("stated", "published"),
+    [(("MIT",), True), (("GPL-3.0-only",), False), (("GPL-3.0-only", "MIT"), True), (("GPL-2.0-only", "GPL-3.0-only"), False), ((), True)],
+)
+def test_one_licence_of_several_is_enough_to_try(stated: tuple[str, ...], published: bool) -> None:
+    """Which of those that a recipe states holds for a build, only the build tells."""
+    assert (unpublishable(stated, NO_GPL) == "") is published
+    assert unpublishable(stated, Licenses()) == ""
+
+
+def test_without_any_licence_it_goes_by_what_is_said_of_that() -> None:
+    assert unpublishable((), Licenses(deny=("NOASSERTION",)))
