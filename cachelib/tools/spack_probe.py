@@ -57,7 +57,7 @@ def names():
 
 
 def facts(asked):
-    """For each package of `names`: why nobody could build and publish it for any of the `targets`, or nothing; and what licences it states."""
+    """For each package of `names`: why nobody could build and publish it for any of the `targets`, or nothing; and its licences."""
     import spack.spec
 
     here = spack.spec.Spec.default_arch()

@@ -88,4 +88,4 @@ def test_one_licence_of_several_is_enough_to_try(stated: tuple[str, ...], publis
 
 
 def test_without_any_licence_it_goes_by_what_is_said_of_that() -> None:
-    assert unpublishable((), Licenses(deny=("NOASSERTION",)))
+    assert unpublishable((), Licenses(deny=("UNKNOWN",)))
