@@ -13,7 +13,7 @@ from cachelib.model.attestation import Statement
 from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError, FormatError, VerifyError
-from cachelib.model.oci import Descriptor, ImageManifest
+from cachelib.model.oci import ImageManifest
 from cachelib.model.ports import Attestations, Repository
 from cachelib.steps import referring
 
@@ -45,10 +45,10 @@ def parse_bundles(data: bytes) -> tuple[Bundle, ...]:
     try:
         return (_bundle(data),)
     except FormatError:
-        lines = data.splitlines()
+        lines = [line for line in data.splitlines() if line.strip()]
         if len(lines) < 2:
             raise
-    return tuple(_bundle(line) for line in lines if line.strip())
+    return tuple(map(_bundle, lines))
 
 
 def _bundle(data: bytes) -> Bundle:
@@ -130,7 +130,7 @@ class Beside:
         raw = self._repository.manifest(str(Digest.parse(listed.get("digest"))))
         if raw is None:
             raise FormatError("it is listed and not there")
-        layer: Descriptor = ImageManifest.parse(raw).layers[0]
-        if layer.size > LIMIT:
-            raise FormatError(f"it has {layer.size} bytes")
-        return self._repository.read_blob(layer)
+        layers = ImageManifest.parse(raw).layers
+        if len(layers) != 1 or layers[0].size > LIMIT:
+            raise FormatError("it is no bundle, which is one layer")
+        return self._repository.read_blob(layers[0])
