@@ -153,7 +153,10 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
     for name, container in settings.containers.items():
         for key, message in problems(name, container, folder):
             yield ("containers", name, key), message
+    boxes = {tag: name for name, container in settings.containers.items() if not container.to for tag in container.tags or (name,)}
     for tag, request in settings.tags.items():
+        if tag in boxes:
+            yield ("tags", tag), f"{tag} is a tag of the container {boxes[tag]} already: give one of them another"
         try:
             check_tag_name(tag)
             parse_request(request)
