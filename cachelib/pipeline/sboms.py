@@ -71,7 +71,8 @@ def attach_all(ws: Workspace, repository: Repository, jobs: int, *, look: bool =
     """Attach a bill of materials to each image of a repository that has none; one that can't have one costs no other."""
     catalog, tags = artifacts.load_catalog(repository, jobs=jobs), repository.tags()
     lines, items = [], []
-    referring.prepare(repository)
+    if catalog.entries:
+        referring.prepare(repository)
     ws.progress.start(f"attach bills of materials in {repository.name}", len(catalog.entries))
     with workers(jobs) as pool:
         for h, future in in_order(pool, partial(_attach, repository, catalog, tags, look), sorted(catalog.entries)):

@@ -175,6 +175,14 @@ def test_licences(told: str, declared: str) -> None:
     assert declared_license(told) == declared
 
 
+def test_an_image_that_nobody_pushed_yet_is_not_begun(tmp_path: Path) -> None:
+    ws = published(workspace(tmp_path / "cache", "oci-layout:registry"))
+    stack = ws.settings.stacks["s"]
+    more = replace(ws, settings=replace(ws.settings, stacks={"s": stack, "next": replace(stack, image="next")}))
+    assert "0 attached, 0 there already, 0 failed" in pipeline.sbom(more, attach=True).lines[-1]
+    assert [path.name for path in (tmp_path / "cache/registry").iterdir()] == ["v1.1"]
+
+
 def test_the_document_of_a_licence_that_is_none_is_valid(tmp_path: Path) -> None:
     ws = workspace(tmp_path / "cache", "oci-layout:registry")
     node = make_node("pcre2")
