@@ -18,6 +18,7 @@ from cachelib.pipeline.signing import public_keys, sign_new
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import bases, indexing, licensing, pushing, registry_reports, remembering, reports, signing, signing_reports, staleness
 from cachelib.steps.reports import Report
+from cachelib.steps.tags import whole_tags
 from cachelib.tools import actions
 
 
@@ -95,7 +96,7 @@ def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set
         anew = anew | signing.resigned(mirror, repository, jobs=jobs, progress=ws.progress)
     refusal = partial(_refusal, ws, stack)
     plan = pushing.plan_push(
-        mirror, repository.tags(), force=force, anew=anew, elsewhere=elsewhere, refusal=refusal, on_damage=damaged.append
+        mirror, whole_tags(repository), force=force, anew=anew, elsewhere=elsewhere, refusal=refusal, on_damage=damaged.append
     )  # fmt: skip
     told = [reports.error_report(error) for error in damaged]
     if options.dry_run:

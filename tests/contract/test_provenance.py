@@ -27,7 +27,7 @@ from cachelib.tools.layout import LayoutRepository
 from tests.conftest import need
 from tests.contract.test_sboms import workspace
 from tests.support.docker_registry import running
-from tests.support.double import serving_double
+from tests.support.double import Fault, serving_double
 from tests.support.mirrors import add_chain
 
 KIND = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -109,6 +109,30 @@ def test_what_else_is_attached_stays(cache: Workspace, tmp_path: Path) -> None:
     assert pipeline.provenance(cache, files).exit_code == 0
     assert [one["artifactType"] for one in listed(cache, first)] == ["application/spdx+json", KIND, KIND]
     assert "3 there already" in pipeline.sbom(cache, attach=True).text
+
+
+@pytest.mark.parametrize("page", [None, b'{"name": "owner/cache", "tags": ["part0"]}'], ids=["404", "a part"])
+def test_a_tag_list_that_is_not_whole_for_once_costs_nothing(tmp_path: Path, page: bytes | None) -> None:
+    """What lies beside an image, and what is published, is there all the same: neither is written over."""
+    with serving_double() as double:
+        ws = workspace(tmp_path / "cache", f"oci+http://{double.host}/owner/cache")
+        add_chain(ws.mirror("v1.1").root, 2)
+        assert pipeline.push(ws).exit_code == pipeline.index(ws).exit_code == 0
+        first = entries(ws)[0]
+        assert "2 attached" in pipeline.sbom(ws, attach=True).text
+        file = bundle(tmp_path, [first.manifest.digest])
+
+        def lose() -> None:
+            double.faults.append(Fault("tags/list", "status", 404 if page is None else 200, code="NAME_UNKNOWN", body=page))
+
+        lose()
+        assert "1 attached" in pipeline.provenance(ws, [str(file)]).text
+        assert [one["artifactType"] for one in listed(ws, first)] == ["application/spdx+json", KIND]
+        lose()
+        assert "0 attached, 2 there already" in pipeline.sbom(ws, attach=True).text
+        assert [one["artifactType"] for one in listed(ws, first)] == ["application/spdx+json", KIND]
+        lose()
+        assert "push: 0 pushed (0 bytes), 2 present" in pipeline.push(ws).text
 
 
 def test_it_goes_with_its_image(cache: Workspace, tmp_path: Path) -> None:
