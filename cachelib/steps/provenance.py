@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachelib.model.attestation import Statement
+from cachelib.model.attestation import ForeignAttestationError, Statement
 from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError, FormatError, VerifyError
@@ -100,12 +100,22 @@ class Beside:
 
     def bundles(self, digest: Digest) -> Sequence[bytes]:
         """What lies beside a manifest; and what is kept elsewhere, unless one of those holds for it."""
-        found = tuple(self._beside(digest)) if referring.referrers_tag(digest) in self._tags else ()
+        found = tuple(filter(self._is_ours, self._beside(digest))) if referring.referrers_tag(digest) in self._tags else ()
         return found if any(self._holds(one, digest) for one in found) else (*found, *self._kept.bundles(digest))
 
     def read(self, bundle: bytes) -> Statement:
         """What a bundle states; raises VerifyError."""
         return self._kept.read(bundle)
+
+    def _is_ours(self, bundle: bytes) -> bool:
+        """Not one that somebody else made: anybody's signature may lie beside an image, and is no sign that something is wrong."""
+        try:
+            self.read(bundle)
+        except ForeignAttestationError:
+            return False
+        except VerifyError:
+            pass  # that is told of it
+        return True
 
     def _holds(self, bundle: bytes, digest: Digest) -> bool:
         try:
