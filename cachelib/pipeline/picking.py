@@ -35,7 +35,7 @@ def pick_packages(
     except CacheError as error:
         ws.progress.say(f"WARNING: what is in the cache already isn't known: {error.message}")
     mirrored = {entry.name for entry in ws.mirror(stack.image_name).names(lambda _: None)}
-    failing = {} if retry else picking.failing_names(remembering.known_failures(repository).values(), now)
+    failing = {} if retry else picking.failing_names(remembering.known_failures(repository, catalog.entries).values(), now)
     names = spack.names()
 
     def facts(some: Sequence[str]) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from cachelib.model.signing import Standing
 from cachelib.steps.entries import entry_path, kept_entry, make_entry
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reading import open_image
+from cachelib.steps.recalling import published_record
 from cachelib.steps.signing import Policy
 
 
@@ -125,6 +126,8 @@ def _pull_one(repository: Repository, mirror: Mirror, policy: Policy | None, ite
         received = entry.tarball.size
     mirror.put_blob(entry.spec_blob, [entry.spec_file])
     path = entry_path(image.spec)
+    if (record := published_record(image)) is not None:
+        mirror.write_record(record)
     mirror.put_entry(path, entry.raw)
     return Pulled(path=str(path), received=received, original=kept is not None)
 
