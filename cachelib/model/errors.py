@@ -91,6 +91,10 @@ class VerifyError(CacheError):
     exit_code = 10
 
 
+class UnpublishedError(VerifyError):
+    """Nothing is published where it was looked for."""
+
+
 class PruneError(CacheError):
     """A cache can't be pruned as it was asked, or not all of it could be."""
 
