@@ -91,8 +91,10 @@ class VerifyError(CacheError):
     exit_code = 10
 
 
-class UnpublishedError(VerifyError):
+class UnpublishedError(CacheError):
     """Nothing is published where it was looked for."""
+
+    exit_code = 14
 
 
 class PruneError(CacheError):

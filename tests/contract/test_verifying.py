@@ -787,7 +787,7 @@ def test_a_report_that_can_not_be_written(tmp_path: Path) -> None:
 def test_an_empty_place_is_an_error(tmp_path: Path) -> None:
     workspace(tmp_path)
     code, told = run(tasks.verify, tmp_path)
-    assert (code, told["exitCode"], told["steps"][0]["step"], told["steps"][0]["exitCode"]) == (10, 10, "error", 10)
+    assert (code, told["exitCode"], told["steps"][0]["step"], told["steps"][0]["exitCode"]) == (14, 14, "error", 14)
     assert not (tmp_path / "registry").exists(), "looking makes nothing"
 
 
