@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cachelib.model.digest import Digest
+from cachelib.model.errors import VerifyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,3 +14,7 @@ class Statement:
 
     subjects: frozenset[Digest]
     signer: str
+
+
+class ForeignAttestationError(VerifyError):
+    """An attestation is of somebody else than the repository that is asked for, whatever it is worth."""

@@ -91,6 +91,12 @@ class VerifyError(CacheError):
     exit_code = 10
 
 
+class UnpublishedError(CacheError):
+    """Nothing is published where it was looked for."""
+
+    exit_code = 14
+
+
 class PruneError(CacheError):
     """A cache can't be pruned as it was asked, or not all of it could be."""
 

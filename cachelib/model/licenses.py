@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from cachelib.model.setting import LINE, doc
 
@@ -11,6 +11,11 @@ from cachelib.model.setting import LINE, doc
 UNKNOWN = "UNKNOWN"
 #: Why something is withheld that its recipe doesn't allow to be given away.
 BY_RECIPE = "its recipe doesn't allow its binaries to be given away"
+# What the list of the library calls exceptions, and SPDX licences (spdx.org/licenses): by their names alone.
+_LICENSES = frozenset({
+    "MPL-2.0-no-copyleft-exception", "eCos-2.0", "GPL-2.0-with-GCC-exception", "GPL-2.0-with-autoconf-exception",
+    "GPL-2.0-with-classpath-exception", "GPL-2.0-with-font-exception", "GPL-3.0-with-GCC-exception", "GPL-3.0-with-autoconf-exception",
+})  # fmt: skip
 _ITEM: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": LINE}
 
 
@@ -28,3 +33,21 @@ class Licenses:
     def __bool__(self) -> bool:
         """Whether there is any list."""
         return bool(self.allow or self.deny)
+
+
+class Known(Protocol):
+    """A symbol of an expression, as the package license-expression has it."""
+
+    key: str
+    aliases: tuple[str, ...]
+    is_exception: bool
+
+
+def is_exception(symbol: Known) -> bool:
+    """Whether a symbol is an exception, which by itself is no licence."""
+    return symbol.is_exception and symbol.key not in _LICENSES
+
+
+def is_listed(symbol: Known) -> bool:
+    """Whether SPDX lists a symbol, under this name or another; a LicenseRef is whatever somebody calls so."""
+    return any(not name.startswith("LicenseRef-") for name in (symbol.key, *symbol.aliases))

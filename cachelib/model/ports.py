@@ -110,6 +110,9 @@ class Mirror(Protocol):
     def record(self, dag_hash: str) -> Record | None:
         """The record of a spec, where the build left one."""
 
+    def write_record(self, record: Record) -> object:
+        """Leave the record of a spec."""
+
     def inspect_tarball(self, blob: BlobRecord, *, again: bool = False) -> TarballInfo:
         """Digests and contents of a tarball in one pass, remembered; raises MirrorError if it isn't what it claims.
 

@@ -15,6 +15,7 @@ from cachelib.steps.artifacts import described
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.provenance import LIMIT, Bundle, attach, parse_bundles
 from cachelib.steps.reports import Report, some, step_data
+from cachelib.steps.tags import whole_tags
 from cachelib.tools.files import read_limited
 
 
@@ -43,7 +44,7 @@ def _attach(repository: Repository, bundle: Bundle, tags: frozenset[str], entry:
 
 
 def _provenance(ws: Workspace, repository: Repository, bundles: Sequence[Bundle], jobs: int) -> Report:
-    entries, tags = artifacts.load_catalog(repository, jobs=jobs).entries.values(), repository.tags()
+    entries, tags = artifacts.load_catalog(repository, jobs=jobs).entries.values(), whole_tags(repository)
     work = [(entry, bundle) for bundle in bundles for entry in entries if entry.manifest.digest in bundle.subjects]
     lines, items = [], []
     ws.progress.start(f"attach attestations in {repository.name}", len(work))
@@ -65,7 +66,7 @@ def _provenance(ws: Workspace, repository: Repository, bundles: Sequence[Bundle]
                 ws.progress.advance(f"{outcome} {label}")
         repository_lost = repository.flush()
         lines += [f"  FAILED   {tag}: a part of it was pruned meanwhile; run it again" for tag in sorted(repository_lost)]
-        tags = repository.tags() if len(bundles) > 1 else tags
+        tags = whole_tags(repository) if len(bundles) > 1 else tags
     ws.progress.finish()
     data = step_data("provenance", repository.name, items)
     counts = data["counts"]

@@ -51,12 +51,9 @@ def stats(ws: Workspace, to: str = "") -> Report:
     images = []
     for name in ws.images():
         repository = ws.repository(ws.location(to).child(name))
-        images.append(
-            SiteImage(
-                name=name, mirror_url="", reference=repository.name, catalog=artifacts.load_catalog(repository),
-                failures=remembering.known_failures(repository),
-            )
-        )  # fmt: skip
+        catalog = artifacts.load_catalog(repository)
+        failures = remembering.known_failures(repository, catalog.entries)
+        images.append(SiteImage(name=name, mirror_url="", reference=repository.name, catalog=catalog, failures=failures))
     if not any(image.catalog.entries or image.failures for image in images):
         raise CatalogError(f"nothing is indexed in {ws.location(to)}", hint="is it the right place? `inv push` and `inv index` fill it")
     return comparing.statistics(collect(images))

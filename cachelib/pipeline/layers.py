@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cachelib.model.digest import Digest
@@ -10,6 +10,7 @@ from cachelib.model.errors import CacheError, ConfigError, RegistryError
 from cachelib.model.image import Layer
 from cachelib.model.oci import RegistryLocation, parse_location, spec_tag
 from cachelib.model.ports import Repository
+from cachelib.model.record import PackageInfo
 from cachelib.model.spec import Node
 from cachelib.model.stack import Stack, is_release, spack_line
 from cachelib.model.text import printable
@@ -21,6 +22,7 @@ from cachelib.steps.fetching import Found, find_in_mirror, find_in_registry
 from cachelib.steps.pushing import PushPlan
 from cachelib.tools import actions
 from cachelib.tools.files import read_limited, write_atomically
+from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.pacer import Pacer, limit_of
 from cachelib.tools.registry import RegistryRepository
 from cachelib.tools.web_mirror import WebMirror
@@ -64,12 +66,21 @@ def open_registry(ws: Workspace, url: str) -> RegistryRepository:
     return RegistryRepository(location, None, pacer=Pacer(limit_of(location.host, 0)), say=ws.progress.say, attempts=ATTEMPTS)
 
 
-def bring(ws: Workspace, plan: PushPlan, upstreams: Iterable[Upstream], target: Repository, jobs: int) -> dict[str, Layer]:
-    """The layers of upstreams that what is pushed needs, copied to where it goes."""
+def bring(
+    ws: Workspace,
+    plan: PushPlan,
+    upstreams: Iterable[Upstream],
+    mirror: DiskMirror,
+    target: Repository,
+    refusal: Callable[[PackageInfo, str], str],
+    jobs: int,
+) -> dict[str, Layer]:
+    """The layers of upstreams that what is pushed needs, copied to where it goes; but for what may not be given away (`refusal`)."""
     where = holders(upstreams)
     sources = {url: open_registry(ws, url) for url in set(where.values()) if url.startswith("oci")}
-
-    return layering.bring_layers(plan, sources, where, target, jobs=jobs, progress=ws.progress)
+    return layering.bring_layers(
+        plan, sources, where, target, jobs=jobs, progress=ws.progress, recorded=mirror.record, refusal=refusal
+    )  # fmt: skip
 
 
 def opener(ws: Workspace, items: Iterable[UpstreamItem]) -> Open:

@@ -23,7 +23,7 @@ from cachelib.steps.licensing import restricted
 from cachelib.steps.targets import divide
 
 #: Raised when the same settings would be concretized otherwise.
-_VERSION = 4
+_VERSION = 5
 _FILES = ("spack.yaml", "spack.lock")
 #: The file beside them that has the hashes of what may not be given away, each with the reason.
 RESTRICTED = "restricted.json"

@@ -12,6 +12,7 @@ from cachelib.model.ports import Repository
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import artifacts, picking, plan_reports, remembering
+from cachelib.steps.licensing import unpublishable
 from cachelib.steps.reports import Report
 from cachelib.steps.targets import targets_here
 
@@ -34,12 +35,13 @@ def pick_packages(
     except CacheError as error:
         ws.progress.say(f"WARNING: what is in the cache already isn't known: {error.message}")
     mirrored = {entry.name for entry in ws.mirror(stack.image_name).names(lambda _: None)}
-    failing = {} if retry else picking.failing_names(remembering.known_failures(repository).values(), now)
+    failing = {} if retry else picking.failing_names(remembering.known_failures(repository, catalog.entries).values(), now)
     names = spack.names()
 
     def facts(some: Sequence[str]) -> Mapping[str, str]:
         ws.progress.say(f"looking at the recipes of {len(some)} packages")
-        return spack.facts(some, targets)
+        looked = spack.facts(some, targets)
+        return {name: reason or unpublishable(stated, stack.licenses) for name, (reason, stated) in looked.items()}
 
     found = picking.pick(names, asked.random, seed, cached=picking.cached_names(catalog) | mirrored, failing=failing, facts=facts)
     return found.names, plan_reports.pick_report(found, name, seed, len(names))

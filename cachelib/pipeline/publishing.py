@@ -18,6 +18,7 @@ from cachelib.pipeline.signing import public_keys, sign_new
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import bases, indexing, licensing, pushing, registry_reports, remembering, reports, signing, signing_reports, staleness
 from cachelib.steps.reports import Report
+from cachelib.steps.tags import whole_tags
 from cachelib.tools import actions
 
 
@@ -93,9 +94,9 @@ def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set
     elsewhere = holders(upstreams)
     if options.resigned:
         anew = anew | signing.resigned(mirror, repository, jobs=jobs, progress=ws.progress)
+    refusal = partial(_refusal, ws, stack)
     plan = pushing.plan_push(
-        mirror, repository.tags(), force=force, anew=anew, elsewhere=elsewhere, refusal=partial(_refusal, ws, stack),
-        on_damage=damaged.append,
+        mirror, whole_tags(repository), force=force, anew=anew, elsewhere=elsewhere, refusal=refusal, on_damage=damaged.append
     )  # fmt: skip
     told = [reports.error_report(error) for error in damaged]
     if options.dry_run:
@@ -108,7 +109,7 @@ def _push(ws: Workspace, image: str, stack: Stack, location: Location, anew: Set
     try:
         found = _bases(ws, stack, plan, repository)
         # Without a base no image runs by itself: there is no libc in it. So it needs no layers of upstreams either.
-        brought = bring(ws, plan, upstreams, repository, jobs) if found else {}
+        brought = bring(ws, plan, upstreams, mirror, repository, refusal, jobs) if found else {}
         outcomes = pushing.push(
             plan, mirror, repository, bases=found, labels=ws.labels(), jobs=jobs, progress=ws.progress,
             elsewhere=elsewhere.keys(), brought=brought,

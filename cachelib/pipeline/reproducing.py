@@ -18,6 +18,7 @@ from cachelib.model.text import printable
 from cachelib.pipeline.repositories import folders_inside
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import reading, remembering, reproducing
+from cachelib.steps.recalling import published_origin
 from cachelib.steps.reports import Report
 from cachelib.steps.reproducing import Checkout, Chosen, Setup
 from cachelib.steps.targets import beyond
@@ -55,15 +56,16 @@ def repositories_of(ws: Workspace, to: str, image: str) -> dict[str, Repository]
 
 def known_builds(repositories: Mapping[str, Repository]) -> tuple[dict[str, dict[str, Failure]], dict[str, list[str]]]:
     """What fails, and the tags of what is published, by image."""
-    failing = {image: remembering.known_failures(repository) for image, repository in repositories.items()}
-    return failing, {image: [t for t in repository.tags() if is_spec_tag(t)] for image, repository in repositories.items()}
+    tags = {image: [t for t in repository.tags() if is_spec_tag(t)] for image, repository in repositories.items()}
+    there = {image: {tag.removesuffix(".spack")[-32:] for tag in held} for image, held in tags.items()}
+    return {image: remembering.known_failures(repository, there[image]) for image, repository in repositories.items()}, tags
 
 
 def _build(repository: Repository, chosen: Chosen) -> tuple[ConcreteSpec, Origin]:
     """The concrete spec of a build, and where it came from."""
     if chosen.failure is None:
         image = reading.open_image(repository, chosen.tag)
-        return image.spec, reproducing.published_origin(image)
+        return image.spec, published_origin(image)
     if not chosen.failure.spec:
         raise UsageError(f"no spec was kept of {chosen.label}", hint="run it again: `inv plan --retry`, or `inv build` here")
     return reproducing.failed_spec(remembering.failure_blob(repository, chosen.failure.spec), chosen), chosen.failure.origin

@@ -16,6 +16,7 @@ from cachelib.steps import artifacts, referring, reports
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.reports import Report, some, step_data
 from cachelib.steps.sbom import SPDX, spdx_document
+from cachelib.steps.tags import whole_tags
 from cachelib.tools.files import write_atomically
 
 
@@ -69,9 +70,10 @@ def _chosen(catalogs: Mapping[str, Catalog], wanted: str) -> tuple[Catalog, str]
 
 def attach_all(ws: Workspace, repository: Repository, jobs: int, *, look: bool = True) -> Report:
     """Attach a bill of materials to each image of a repository that has none; one that can't have one costs no other."""
-    catalog, tags = artifacts.load_catalog(repository, jobs=jobs), repository.tags()
+    catalog, tags = artifacts.load_catalog(repository, jobs=jobs), whole_tags(repository)
     lines, items = [], []
-    referring.prepare(repository)
+    if catalog.entries:
+        referring.prepare(repository)
     ws.progress.start(f"attach bills of materials in {repository.name}", len(catalog.entries))
     with workers(jobs) as pool:
         for h, future in in_order(pool, partial(_attach, repository, catalog, tags, look), sorted(catalog.entries)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def open_signing(ws: Workspace) -> Iterator[Signing | None]:
         return
     keys = public_keys(ws)
     with Gpg(ws.env, ws.env.get("CACHE_SIGNING_PASSPHRASE", "")) as gpg:
-        gpg.import_keys(secret.encode() + b"\n")
+        gpg.import_keys(os.fsencode(secret) + b"\n")
         key = signing.choose_key(gpg.keys(secret=True), keys, now())
         for one in keys:
             gpg.import_keys(one.data)

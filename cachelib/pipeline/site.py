@@ -47,7 +47,7 @@ def site_images(ws: Workspace, to: str = "") -> list[SiteImage]:
         repository = ws.repository(location)
         catalog = artifacts.load_catalog(repository)
         indexed.append(repository.manifest(CATALOG_TAG) is not None)
-        failures = remembering.known_failures(repository)
+        failures = remembering.known_failures(repository, catalog.entries)
         images.append(
             SiteImage(
                 name=image, mirror_url=_mirror_url(ws, image, location), reference=repository.name, catalog=catalog, failures=failures,

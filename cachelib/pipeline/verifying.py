@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cachelib.model.digest import Digest
-from cachelib.model.errors import CacheError, RegistryError, UsageError
+from cachelib.model.errors import CacheError, RegistryError, UnpublishedError, UsageError
 from cachelib.model.github import PUBLIC_SERVER, repository_of
 from cachelib.model.oci import Location
 from cachelib.model.ports import Repository
@@ -60,7 +60,19 @@ def verify(
     options = VerifyOptions(jobs=jobs, sample=sample, seed=seed, resume=resume, repair=repair, mirror=mirror)
     if attestations:
         options = _with_attestations(ws, options)
-    return reports.join(reports.attempt(partial(_verify, ws, image, ws.location(to).child(image), options)) for image in ws.images())
+    absent: list[UnpublishedError] = []
+
+    def look(image: str, location: Location) -> Report:
+        try:
+            return _verify(ws, image, location, options)
+        except UnpublishedError as error:
+            absent.append(error)
+            return Report(lines=(f"  absent   {error.message}: its stacks have built nothing yet",))
+
+    images = {image: ws.location(to).child(image) for image in ws.images()}
+    found = [reports.attempt(partial(look, image, location)) for image, location in images.items()]
+    # Where there is nothing at all, it is rather the place that is wrong.
+    return reports.join(map(reports.error_report, absent) if len(absent) == len(images) else found)
 
 
 def _verify(ws: Workspace, image: str, location: Location, options: VerifyOptions) -> Report:

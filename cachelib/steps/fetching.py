@@ -11,9 +11,11 @@ from cachelib.model.entry import SPEC, SPEC_LIMIT, BlobRecord, find_blob, parse_
 from cachelib.model.errors import FormatError
 from cachelib.model.outcome import Pulled
 from cachelib.model.ports import Mirror, Repository
+from cachelib.model.record import Record
 from cachelib.model.spec import Node
 from cachelib.steps.entries import KeptEntry, entry_path, kept_entry, make_entry, read_entry
 from cachelib.steps.reading import open_image
+from cachelib.steps.recalling import published_record
 
 
 class OtherMirror(Protocol):
@@ -28,12 +30,16 @@ class OtherMirror(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A build as an entry, with the path it is to have, and its tarball in pieces. `original` is whether it was published as an entry."""
+    """A build as an entry, with the path it is to have, and its tarball in pieces.
+
+    `original` is whether it was published as an entry; `record` is what its image tells of where it comes from.
+    """
 
     entry: KeptEntry
     path: PurePosixPath
     tarball: Callable[[], Iterator[bytes]]
     original: bool = True
+    record: Record | None = None
 
 
 def find_in_registry(repository: Repository, tag: str) -> Found:
@@ -42,7 +48,7 @@ def find_in_registry(repository: Repository, tag: str) -> Found:
     kept = kept_entry(image.config, image.tarball, image.spec)
     return Found(
         entry=kept or make_entry(image.config["spec"], image.tarball), path=entry_path(image.spec.root),
-        tarball=lambda: repository.stream_blob(image.tarball), original=kept is not None,
+        tarball=lambda: repository.stream_blob(image.tarball), original=kept is not None, record=published_record(image),
     )  # fmt: skip
 
 
@@ -64,5 +70,7 @@ def take(found: Found, mirror: Mirror) -> Pulled:
         mirror.put_blob(entry.tarball, found.tarball())
         received = entry.tarball.size
     mirror.put_blob(entry.spec_blob, [entry.spec_file])
+    if found.record is not None:
+        mirror.write_record(found.record)
     mirror.put_entry(found.path, entry.raw)
     return Pulled(path=str(found.path), received=received, original=found.original)

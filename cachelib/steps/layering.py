@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Protocol
 
 from cachelib.model.catalog import CatalogEntry, CatalogRoot
@@ -14,15 +14,18 @@ from cachelib.model.index_stream import present_in
 from cachelib.model.oci import INDEX_TAG, ImageManifest
 from cachelib.model.outcome import BuildOutcome, Reused
 from cachelib.model.ports import Progress, Repository
+from cachelib.model.record import PackageInfo, Record
 from cachelib.model.stack import spack_line
 from cachelib.model.text import printable
 from cachelib.model.upstream import MOST, Offer, Upstream
 from cachelib.steps import artifacts, bases
 from cachelib.steps.collecting import web
 from cachelib.steps.image import PREFIX
+from cachelib.steps.licensing import withheld
 from cachelib.steps.parallel import in_order, workers
-from cachelib.steps.published import published_layer
 from cachelib.steps.pushing import PushPlan
+from cachelib.steps.reading import open_image
+from cachelib.steps.recalling import published_package, told_of
 from cachelib.steps.standing import seconds_of
 
 _LABEL = "org.opencontainers.image."
@@ -33,6 +36,10 @@ _AT_ONCE, _SHARDS, _BYTES = 16, 1024, 512 * 1024 * 1024
 _LINES = 10
 #: What the outcome of a spec begins with that came from an upstream.
 FROM = "upstream "
+
+
+class _WithheldError(CacheError):
+    """A layer may not be given away."""
 
 
 class IndexedMirror(Protocol):
@@ -135,8 +142,14 @@ def bring_layers(
     *,
     jobs: int,
     progress: Progress,
+    recorded: Callable[[str], Record | None] = lambda _: None,
+    refusal: Callable[[PackageInfo, str], str] = lambda package, _: withheld(package),
 ) -> dict[str, Layer]:
-    """Copy the layers that images need of upstreams in registries (`sources`); what can't be had is said, and left out."""
+    """Copy the layers that images need of upstreams in registries (`sources`); what can't be had is said, and left out.
+
+    So is what may not be given away, by `refusal`: upstream or not, here it would be given away by this cache. What a package is
+    tells what is `recorded` of it here, else its image.
+    """
     sent = {item.entry.hash for item in plan.to_send()}
     wanted = {
         need.hash: need
@@ -147,7 +160,11 @@ def bring_layers(
 
     def bring(h: str) -> Layer:
         source = sources[where[h]]
-        layer, _ = published_layer(wanted[h].tag, None, source)
+        image, record = open_image(source, wanted[h].tag), recorded(h)
+        package = record.package if record is not None else published_package(told_of(image.manifest, image.config))
+        if reason := refusal(package, record.origin.stack if record is not None else ""):
+            raise _WithheldError(reason)
+        layer = Layer(digest=image.tarball.digest, size=image.tarball.size, diff_id=image.diff_ids[-1])
         bases.copy_blob(source, target, layer.descriptor())
         return layer
 
@@ -158,7 +175,8 @@ def bring_layers(
             try:
                 found[h] = future.result()
             except CacheError as error:
-                told = f"the layer of {wanted[h].label} can't be copied: {error.message}"
+                verb = "isn't" if isinstance(error, _WithheldError) else "can't be"
+                told = f"the layer of {wanted[h].label} {verb} copied: {error.message}"
                 progress.say(f"WARNING: {told}; images that need it install, but don't run by themselves")
             progress.advance(wanted[h].label)
     progress.finish()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from license_expression import AND, OR, ExpressionError, LicenseWithExceptionSymbol, get_spdx_licensing
+from license_expression import AND, OR, ExpressionError, LicenseSymbol, LicenseWithExceptionSymbol, get_spdx_licensing
 
-from cachelib.model.licenses import BY_RECIPE, UNKNOWN, Licenses
+from cachelib.model.licenses import BY_RECIPE, UNKNOWN, Licenses, is_exception, is_listed
 from cachelib.model.record import PackageInfo
 
 
@@ -17,20 +17,28 @@ def withheld(package: PackageInfo, licenses: Licenses = Licenses()) -> str:  # n
     """Why a package may not be published, or nothing where it may.
 
     Of alternatives (OR) one is enough, of what holds together (AND) each is needed. An exception (WITH) that is in a list goes by that,
-    any other by its licence.
+    any other by its licence; one that stands beside licences (AND) only permits more, and asks for nothing.
     """
     if not package.redistributable:
         return BY_RECIPE
     if not licenses:
         return ""
     rules = _Rules(allow=_known(licenses.allow), deny=_known(licenses.deny))
-    parsed = _parsed(package.license)
-    if parsed is not None and rules.permit(parsed):
-        return ""
-    if parsed is None:
-        return "" if rules.permits(UNKNOWN) else f"its recipe states no licence that SPDX lists, and `licenses` {_which(licenses, UNKNOWN)}"
-    denied = rules.deny and not _Rules(allow=frozenset(), deny=rules.deny).permit(parsed)
-    return f"its licence is {package.license}, which `licenses` {'denies' if denied else 'does not allow'}"
+    try:
+        if (parsed := _parsed(package.license)) is not None:
+            if rules.permit(parsed):
+                return ""
+            denied = rules.deny and not _Rules(allow=frozenset(), deny=rules.deny).permit(parsed)
+            return f"its licence is {package.license}, which `licenses` {'denies' if denied else 'does not allow'}"
+    except RecursionError:
+        pass  # a record may hold anything: what is nested so deep is no licence
+    return "" if rules.permits(UNKNOWN) else f"its recipe states no licence that SPDX lists, and `licenses` {_which(licenses, UNKNOWN)}"
+
+
+def unpublishable(stated: Sequence[str], licenses: Licenses) -> str:
+    """Why a package may not be published, whichever of the licences that its recipe states holds for a build of it; else nothing."""
+    reasons = [withheld(PackageInfo(license=one), licenses) for one in stated or ("",)]
+    return reasons[0] if all(reasons) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +52,7 @@ class _Rules:
     def permit(self, node: Any) -> bool:
         """Whether an expression can be fulfilled."""
         if isinstance(node, AND):
-            return all(map(self.permit, node.args))
+            return all(map(self.permit, [one for one in node.args if not _permits_more(one)] or node.args))
         if isinstance(node, OR):
             return any(map(self.permit, node.args))
         if isinstance(node, LicenseWithExceptionSymbol):
@@ -69,7 +77,12 @@ def _parsed(text: str) -> Any:
 
 
 def _key(symbol: Any) -> str:
-    return str(symbol.key) if symbol.key in _licensing().known_symbols else UNKNOWN
+    known = symbol.key in _licensing().known_symbols and is_listed(symbol) and not is_exception(symbol)
+    return str(symbol.key) if known else UNKNOWN
+
+
+def _permits_more(node: Any) -> bool:
+    return isinstance(node, LicenseSymbol) and node.key in _licensing().known_symbols and is_exception(node)
 
 
 def _with(node: LicenseWithExceptionSymbol) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachelib.model.attestation import Statement
+from cachelib.model.attestation import ForeignAttestationError, Statement
 from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError, FormatError, VerifyError
-from cachelib.model.oci import Descriptor, ImageManifest
+from cachelib.model.oci import ImageManifest
 from cachelib.model.ports import Attestations, Repository
 from cachelib.steps import referring
 
@@ -45,10 +45,10 @@ def parse_bundles(data: bytes) -> tuple[Bundle, ...]:
     try:
         return (_bundle(data),)
     except FormatError:
-        lines = data.splitlines()
+        lines = [line for line in data.splitlines() if line.strip()]
         if len(lines) < 2:
             raise
-    return tuple(_bundle(line) for line in lines if line.strip())
+    return tuple(map(_bundle, lines))
 
 
 def _bundle(data: bytes) -> Bundle:
@@ -100,12 +100,22 @@ class Beside:
 
     def bundles(self, digest: Digest) -> Sequence[bytes]:
         """What lies beside a manifest; and what is kept elsewhere, unless one of those holds for it."""
-        found = tuple(self._beside(digest)) if referring.referrers_tag(digest) in self._tags else ()
+        found = tuple(filter(self._is_ours, self._beside(digest))) if referring.referrers_tag(digest) in self._tags else ()
         return found if any(self._holds(one, digest) for one in found) else (*found, *self._kept.bundles(digest))
 
     def read(self, bundle: bytes) -> Statement:
         """What a bundle states; raises VerifyError."""
         return self._kept.read(bundle)
+
+    def _is_ours(self, bundle: bytes) -> bool:
+        """Not one that somebody else made: anybody's signature may lie beside an image, and is no sign that something is wrong."""
+        try:
+            self.read(bundle)
+        except ForeignAttestationError:
+            return False
+        except VerifyError:
+            pass  # that is told of it
+        return True
 
     def _holds(self, bundle: bytes, digest: Digest) -> bool:
         try:
@@ -130,7 +140,7 @@ class Beside:
         raw = self._repository.manifest(str(Digest.parse(listed.get("digest"))))
         if raw is None:
             raise FormatError("it is listed and not there")
-        layer: Descriptor = ImageManifest.parse(raw).layers[0]
-        if layer.size > LIMIT:
-            raise FormatError(f"it has {layer.size} bytes")
-        return self._repository.read_blob(layer)
+        layers = ImageManifest.parse(raw).layers
+        if len(layers) != 1 or layers[0].size > LIMIT:
+            raise FormatError("it is no bundle, which is one layer")
+        return self._repository.read_blob(layers[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Container, Iterable, Mapping, Set
 from dataclasses import replace
 from typing import IO
 
@@ -66,12 +66,16 @@ def remember_locks(repository: Repository, locks: Mapping[str, Mapping[str, byte
     return _write(repository, LOCKS_TAG, LOCKS_TYPE, layers[:LOCKS_KEPT], blobs)
 
 
-def known_failures(repository: Repository) -> dict[str, Failure]:
-    """What failed and was not built since, by DAG hash; nothing where that can't be read: it is only a memory."""
+def known_failures(repository: Repository, published: Container[str] = ()) -> dict[str, Failure]:
+    """What failed and was not built since, by DAG hash; nothing where that can't be read: it is only a memory.
+
+    A push by hand doesn't touch that memory: who tells people of it passes over what is `published` by now.
+    """
     for layer in _layers(repository, FAILURES_TAG, FAILURES_TYPE):
         if layer.media_type == BOOK_TYPE:
             try:
-                return parse_failures(parse_json(_inflated(repository, layer), "the list of failures"))
+                found = parse_failures(parse_json(_inflated(repository, layer), "the list of failures"))
+                return {h: failure for h, failure in found.items() if h not in published}
             except CacheError:
                 return {}
     return {}

@@ -12,12 +12,11 @@ from typing import Any
 
 from cachelib.model.errors import FormatError, UsageError
 from cachelib.model.failure import Failure
-from cachelib.model.oci import ImageManifest, parse_json
-from cachelib.model.record import Origin
+from cachelib.model.oci import parse_json
 from cachelib.model.spec import ConcreteSpec, parse_spec
 from cachelib.model.text import printable
-from cachelib.steps.image import PREFIX, spec_dict
-from cachelib.steps.reading import CONFIG_LIMIT, Image
+from cachelib.steps.image import spec_dict
+from cachelib.steps.reading import CONFIG_LIMIT
 from cachelib.steps.reports import Report
 from cachelib.steps.verifying import hash_fits
 
@@ -29,10 +28,6 @@ _HASH = re.compile(r"[a-z2-7]{1,32}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What git fetches from; its other transports (`ext::`) run commands.
 _URL = re.compile(r"https?://[^\s]+")
-_ORIGIN = {
-    "stack": "stack", "spack_version": "spack.version", "spack_commit": "spack.commit",
-    "packages_version": "packages.version", "packages_commit": "packages.commit", "repos": "packages.repos", "run": "build.run",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,22 +141,6 @@ def failed_spec(data: bytes, chosen: Chosen) -> ConcreteSpec:
     if wrong := next((node for node in spec.nodes.values() if not hash_fits(node, spec.format)), None):
         raise FormatError(f"what was kept of {chosen.label} was changed: the DAG hash of {wrong.label} is not that of its contents")
     return spec
-
-
-def published_origin(image: Image) -> Origin:
-    """What an image tells of where it came from; what it doesn't tell is empty (an image that Spack pushed tells nothing)."""
-    labels = _annotations(image.manifest, image.config)
-    told = {key: labels.get(PREFIX + name, "") for key, name in _ORIGIN.items()}
-    oci = {key: labels.get(f"org.opencontainers.image.{key}", "") for key in ("source", "revision", "created")}
-    return Origin(**told, **oci)
-
-
-def _annotations(manifest: ImageManifest, config: Mapping[str, Any]) -> dict[str, str]:
-    # Docker's manifests have no annotations: there they are labels of the config (steps/image.py, make_config).
-    runtime = config.get("config")
-    labels = runtime.get("Labels") if isinstance(runtime, dict) else None
-    held = labels if isinstance(labels, dict) else {}
-    return {str(key): str(value) for key, value in {**held, **manifest.annotations}.items()}
 
 
 def pinned(what: str, told: str, url: str, pin: str) -> tuple[Checkout, str]:

@@ -100,10 +100,13 @@ def _relationships(node: Node, other: Node, edge: Edge) -> Iterator[dict[str, st
 def declared_license(text: str) -> str:
     """A licence as SPDX has it; what is no expression of licences that SPDX lists is told to be unknown."""
     try:
-        parsed = _licensing().parse(text, validate=True)
-    except (ExpressionError, ValueError, TypeError, AttributeError):
+        # Strictly, as validators do: an exception stands behind a WITH, and nowhere else (SPDX 2.3, annex D).
+        parsed = _licensing().parse(text, validate=True, strict=True)
+        told = "" if parsed is None else str(parsed.render())
+    except (ExpressionError, ValueError, TypeError, AttributeError, RecursionError):
         return _UNKNOWN
-    return str(parsed.render()) if parsed is not None else _UNKNOWN
+    # The library knows names of others' lists too, which a document would have to explain (clause 10).
+    return told if told and "LicenseRef-" not in told else _UNKNOWN
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,7 +78,7 @@ def _is_build(repository: Repository, raw: RawManifest) -> bool:
     manifest = ImageManifest.parse(raw)
     if manifest.config.size > CONFIG_LIMIT:
         raise FormatError("its config is too large")
-    return "spec" in json.loads(repository.read_blob(manifest.config))
+    return "spec" in parse_json(repository.read_blob(manifest.config), "its config")
 
 
 def tag_report(tagged: Tagged, *, dry_run: bool = False) -> Report:

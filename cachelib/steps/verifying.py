@@ -12,7 +12,7 @@ from isal import isal_zlib
 
 from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
-from cachelib.model.errors import CacheError, MirrorError, VerifyError
+from cachelib.model.errors import CacheError, MirrorError, UnpublishedError, VerifyError
 from cachelib.model.finding import Finding
 from cachelib.model.oci import DOCKER_LAYER_GZIP, LAYER_GZIP, Descriptor, is_spec_tag
 from cachelib.model.ports import Journal, Mirror, Progress, Repository
@@ -90,7 +90,8 @@ def verify(
     """
     listed = repository.tags()
     if not listed:
-        raise VerifyError(f"nothing is published in {repository.name}", hint="is it the right place? `inv push` and `inv index` fill it")
+        hint = "is it the right place? `inv push` and `inv index` fill it"
+        raise UnpublishedError(f"nothing is published in {repository.name}", hint=hint)
     sample = sample or Sample()
     tags = sorted(filter(is_spec_tag, listed))
     images, findings = _images(repository, sample.of(tags), jobs, progress)

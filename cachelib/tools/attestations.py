@@ -10,7 +10,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from cachelib.model.attestation import Statement
+from cachelib.model.attestation import ForeignAttestationError, Statement
 from cachelib.model.digest import Digest
 from cachelib.model.errors import FormatError, InstallError, VerifyError
 from cachelib.model.text import printable
@@ -51,7 +51,7 @@ class SigstoreVerifier:
             self.notes = (f"Sigstore's roots of today can't be had ({printable(str(error))}): the last ones that are here hold",)
             self._verifier = Verifier.production(offline=True)
         self._bundle, self._errors = Bundle, Error
-        self._policy = policy.AllOf([policy.OIDCIssuerV2(ISSUER), _OfRepository(repository)])
+        self._policy = policy.AllOf([_OfRepository(repository), policy.OIDCIssuerV2(ISSUER)])
 
     def read(self, bundle: bytes) -> Statement:
         """What a bundle states; raises VerifyError where it isn't to be believed, saying why."""
@@ -62,7 +62,7 @@ class SigstoreVerifier:
             kind, payload = self._verifier.verify_dsse(made, self._policy)
             signer = _extension(made.signing_certificate, _SIGNER)
         except _AnotherRepositoryError as error:
-            raise VerifyError(f"its attestation is of another repository: {error}") from None
+            raise ForeignAttestationError(f"its attestation is of another repository: {error}") from None
         except self._errors as error:
             raise VerifyError(f"its attestation does not hold: {_reason(bundle, error)}") from None
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:

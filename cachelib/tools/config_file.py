@@ -18,7 +18,7 @@ from cachelib.model.config import Settings
 from cachelib.model.config_schema import from_data, json_schema
 from cachelib.model.container import check_tag_name, problems
 from cachelib.model.errors import ConfigError, UsageError
-from cachelib.model.licenses import UNKNOWN
+from cachelib.model.licenses import UNKNOWN, is_exception, is_listed
 from cachelib.model.oci import parse_image, parse_location
 from cachelib.model.package_repo import FolderRepo, parse_pinned
 from cachelib.model.request import parse_request
@@ -153,7 +153,10 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
     for name, container in settings.containers.items():
         for key, message in problems(name, container, folder):
             yield ("containers", name, key), message
+    boxes = {tag: name for name, container in settings.containers.items() if not container.to for tag in container.tags or (name,)}
     for tag, request in settings.tags.items():
+        if tag in boxes:
+            yield ("tags", tag), f"{tag} is a tag of the container {boxes[tag]} already: give one of them another"
         try:
             check_tag_name(tag)
             parse_request(request)
@@ -225,10 +228,10 @@ def _no_license(identifier: str) -> str:
         parsed = licensing.parse(identifier, validate=True)
         # One that is alone names no licence: nothing would ever match it.
         pair = isinstance(parsed, LicenseWithExceptionSymbol)
-        names, exception = (parsed.license_symbol, parsed.exception_symbol.is_exception) if pair else (parsed, True)
-        if isinstance(names, LicenseSymbol) and not names.is_exception and exception and not names.key.startswith("LicenseRef-"):
+        names, exception = (parsed.license_symbol, is_exception(parsed.exception_symbol)) if pair else (parsed, True)
+        if isinstance(names, LicenseSymbol) and not is_exception(names) and exception and is_listed(names):
             return ""
-    listed = [key for key, one in licensing.known_symbols.items() if not one.is_exception and not key.startswith("LicenseRef-")]
+    listed = [key for key, one in licensing.known_symbols.items() if not is_exception(one) and not key.startswith("LicenseRef-")]
     alike = [key for key in listed if key.lower().startswith(identifier.lower()[:3])]
     close = difflib.get_close_matches(identifier, alike, n=1, cutoff=0.3)
     return f"did you mean {close[0]}?" if close else f"write one as on https://spdx.org/licenses, or {UNKNOWN} for what recipes don't tell"

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from cachelib.model.digest import Digest
 from cachelib.model.errors import RegistryError
+from cachelib.model.oci import is_spec_tag
 from cachelib.model.outcome import Swept
 from cachelib.tools.github_packages import GitHubPackages, PackageVersion
 
@@ -18,7 +19,7 @@ class GitHubDeleter:
         self._versions: dict[Digest, PackageVersion] | None = None
 
     def delete(self, tag: str, digest: Digest, *, since: float) -> bool:
-        """Delete the version of a manifest, unless it was touched after `since`."""
+        """Delete the version of a manifest, unless it was touched after `since`. Tags of an owner's own go along: none comes off alone."""
         if self._versions is None:
             self._versions = {version.digest: version for version in self._packages.versions()}
         version = self._versions.get(digest)
@@ -26,9 +27,10 @@ class GitHubDeleter:
             return True
         if _seconds(version.updated) >= since:
             return False
-        if others := set(version.tags) - {tag}:
+        if others := {other for other in version.tags if is_spec_tag(other)} - {tag}:
             raise RegistryError(f"{self._packages.name}: {tag} is tagged {min(others)} too", hint="take that tag away first")
         self._packages.delete(version)
+        del self._versions[digest]
         return True
 
     def finish(self) -> frozenset[str]:

@@ -41,7 +41,12 @@ class Gpg:
         program = shutil.which("gpg2", path=path) or shutil.which("gpg", path=path)
         if program is None:
             raise SigningError("gpg is not installed", hint="install the package gnupg (`apt install gnupg`, `brew install gnupg`)")
-        self._program, self._passphrase = program, passphrase
+        secret = passphrase.rstrip("\r\n")
+        if "\n" in secret:
+            raise SigningError(
+                "the passphrase has several lines, and gpg takes the first alone", hint="CACHE_SIGNING_PASSPHRASE is one line"
+            )
+        self._program, self._passphrase = program, os.fsencode(secret)
         wanted = env.get("TMPDIR") or tempfile.gettempdir()
         folder = wanted if len(wanted) + len("/gpg-12345678") <= _LONGEST_HOME else "/tmp"  # noqa: S108
         self._home = Path(tempfile.mkdtemp(prefix="gpg-", dir=folder))
@@ -89,8 +94,8 @@ class Gpg:
         """The certificate that revokes a key, which gpg made with it; importing it revokes."""
         path = self._home / "openpgp-revocs.d" / f"{fingerprint}.rev"
         # gpg puts a colon before it, so that nobody imports it unawares.
-        text = path.read_text(encoding="utf-8").replace("\n:-----BEGIN", "\n-----BEGIN")
-        return text[text.index("-----BEGIN") :].encode()
+        text = path.read_bytes().replace(b"\n:-----BEGIN", b"\n-----BEGIN")
+        return text[text.index(b"-----BEGIN") :]
 
     def sign(self, text: bytes, fingerprint: str) -> bytes:
         """A text as a clear-signed message, as Spack's own signing makes it (util/gpg.py, sign)."""
@@ -134,7 +139,7 @@ class Gpg:
             command += ["--pinentry-mode", "loopback"]
             if self._passphrase or empty_passphrase:
                 command += ["--passphrase-fd", "0"]
-                data = self._passphrase.encode() + b"\n"
+                data = self._passphrase + b"\n"
         try:
             return subprocess.run([*command, *arguments], env=self._env, input=data, capture_output=True, timeout=_TIMEOUT, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:

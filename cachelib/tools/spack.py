@@ -135,10 +135,13 @@ class Spack:
         found: list[str] = self._probe("names", what="list the packages")
         return found
 
-    def facts(self, names: Sequence[str], targets: Sequence[str]) -> dict[str, str]:
-        """For each package: why nobody could build and publish it for any of the targets (this machine's own if none), or nothing."""
-        found: dict[str, str] = self._probe("facts", {"names": list(names), "targets": list(targets)}, what="look at packages")
-        return found
+    def facts(self, names: Sequence[str], targets: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """For each package: why nobody could build and publish it for any of the targets (this machine's own if none), or nothing.
+
+        Beside that the licences that its recipe states, whatever they hang on.
+        """
+        found = self._probe("facts", {"names": list(names), "targets": list(targets)}, what="look at packages")
+        return {name: (str(one["reason"]), tuple(map(str, one["licenses"]))) for name, one in found.items()}
 
     def concretize(self, env: Path) -> Finished:
         """Concretize an environment; its spack.lock is written where that worked."""

@@ -57,7 +57,7 @@ def names():
 
 
 def facts(asked):
-    """For each package of `names`: why nobody could build and publish it for any of the `targets`, or nothing."""
+    """For each package of `names`: why nobody could build and publish it for any of the `targets`, or nothing; and its licences."""
     import spack.spec
 
     here = spack.spec.Spec.default_arch()
@@ -65,8 +65,16 @@ def facts(asked):
     found = {}
     for name in asked["names"]:
         reasons = [unfit(name, place) for place in places]
-        found[name] = reasons[0] if all(reasons) else ""
+        reason = reasons[0] if all(reasons) else ""
+        found[name] = {"reason": reason, "licenses": [] if reason else stated_licenses(name)}
     return found
+
+
+def stated_licenses(name):
+    """The licences that a recipe states, whatever they hang on."""
+    import spack.repo
+
+    return sorted({str(one) for one in getattr(spack.repo.PATH.get_pkg_class(name), "licenses", {}).values()})
 
 
 def unfit(name, here):

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pytest_socket import enable_socket
 
 from tests.support.actions.harness import Harness
 from tests.support.actions.records import RunResult
 from tests.support.actions.settings import Action, StepInfo
-from tests.support.actions.state import Fault
+from tests.support.actions.state import ActionError, Fault
 from tests.support.actions.values import WorkflowError
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -595,6 +596,29 @@ def test_a_test_brings_its_own_stand_in(make: Make) -> None:
     workflow = f"on: workflow_dispatch\njobs: {{a: {{runs-on: x, steps: [{{id: t, uses: who/knows@{SHA}, with: {{x: 1%s}}}}, {{run: 'echo ${{{{ steps.t.outputs.sum }}}}'}}]}}}}"
     assert go(make(workflow % "", standins={"who/knows": tool})).jobs["a"].log == "12\n"
     assert "knows no input 'other'" in go(make(workflow % ", other: 1", standins={"who/knows": tool})).jobs["a"].log
+
+
+@pytest.mark.parametrize(("failing", "given"), [((), "1 2 3"), (("1",), "2 3"), (("1", "3"), "2"), (("1", "2", "3"), None)])
+def test_only_what_was_attested_is_put_beside_the_images(make: Make, failing: tuple[str, ...], given: str | None) -> None:
+    """The steps of the workflow that publishes as they stand; three of four have something to attest."""
+
+    def attest(action: Action) -> None:
+        number = action.inputs["subject-checksums"]
+        action.outputs["bundle-path"] = number  # attest, src/main.ts: it is told before anything is signed
+        if number in failing:
+            raise ActionError("Fulcio is away")
+
+    text = (Path(__file__).resolve().parents[2] / ".github/workflows/build-cache.yml").read_text(encoding="utf-8")
+    steps = yaml.safe_load(text)["jobs"]["publish"]["steps"]
+    told = "provenance=true subjects_1=1 subjects_2=2 subjects_3=3"
+    publishes = {"id": "publish", "run": f'for one in {told}; do echo $one >> "$GITHUB_OUTPUT"; done'}
+    *attests, beside = steps[[step.get("id") for step in steps].index("publish") + 1 :]
+    beside = {**beside, "id": "beside", "run": "echo $FIRST $SECOND $THIRD $FOURTH"}
+    workflow = {"on": "workflow_dispatch", "jobs": {"publish": {"runs-on": "x", "steps": [publishes, *attests, beside]}}}
+    run = go(make(yaml.safe_dump(workflow), standins={"actions/attest": attest}))
+    assert run.conclusion == ("failure" if failing else "success")
+    step = run.jobs["publish"].step("beside")
+    assert (step.conclusion, step.log) == (("skipped", "") if given is None else ("success", f"{given}\n"))
 
 
 def test_outputs_in_all_their_forms(make: Make) -> None:

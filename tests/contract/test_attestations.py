@@ -355,6 +355,22 @@ def test_what_lies_beside_the_images_needs_no_github(ws: pipeline.Workspace, sit
     assert f"WRONG    {second.tag}: its attestation does not hold" in report.text
 
 
+def test_what_others_signed_beside_an_image_is_no_finding(ws: pipeline.Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With cosign, by a name of their own, or from a repository that copied it: the image counts as attested by nobody here."""
+    monkeypatch.delenv("GITHUB_TOKEN")
+    opened = pipeline.open_workspace()
+    ws = replace(opened, settings=replace(opened.settings, provenance=True, source="https://github.com/malancas/another"))
+    repository = ws.repository(ws.location("").child("v1.1"))
+    (real,) = parse_bundles(PUBLIC)
+    referring.prepare(repository)
+    for entry in load_catalog(repository).entries.values():
+        assert beside.attach(repository, entry, real, frozenset())
+    repository.flush()
+    report = pipeline.verify(ws, attestations=True)
+    assert report.exit_code == 0, report.text
+    assert "0 images attested by malancas/another, 2 by nobody, 0 findings" in report.text
+
+
 def test_what_is_missing_is_said_before_anything_is_read(ws: pipeline.Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cachelib.steps.verifying.verify", lambda *_, **__: pytest.fail("it began to read"))
     monkeypatch.delenv("GITHUB_TOKEN")

@@ -22,6 +22,8 @@ from cachelib.model.errors import CacheError, FormatError, MirrorError, Registry
 from cachelib.model.outcome import Built, Failed
 from cachelib.model.record import Origin, Record
 from cachelib.pipeline import logs
+from cachelib.pipeline.site import site_images
+from cachelib.steps import remembering
 from cachelib.tools import build_log
 from cachelib.tools.build_log import find_log
 from cachelib.tools.mirror import DiskMirror
@@ -248,3 +250,21 @@ def test_whoever_reads_a_log_may_stop_before_its_end(ws: pipeline.Workspace) -> 
     command = f"'{sys.executable}' -m invoke --search-root '{PROJECT}' log --config '{ws.folder / 'cache.yaml'}' {h} | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=PROJECT, text=True, capture_output=True, timeout=60, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("a line of many\n", "", 0)
+
+
+def test_what_was_pushed_by_hand_since_it_failed_fails_no_more(ws: pipeline.Workspace) -> None:
+    """No run has told the memory of failures yet; whoever reads it looks what is published by now."""
+    repository = ws.repository(ws.location("").child("v1.1"))
+    failed = Failed(phase="build", message="no")
+    known = Record(
+        name="alpha", version="1.0", hash=ALPHA["hash"], outcome=failed, origin=Origin(stack="s", created="2026-01-01T00:00:00Z")
+    )
+    remembering.remember_failures(repository, [known], lambda _: b"it broke", lambda _: b"{}", frozenset())
+    pipeline.index(ws)
+    assert pipeline.stats(ws).lines[-1].endswith("1 failing")
+    assert pipeline.log(ws, ALPHA["hash"][:7]).lines[0] == "it broke"
+    assert [len(image.failures) for image in site_images(ws)] == [1]
+    publish(ws, with_log(SAID))
+    assert "0 failing" in pipeline.stats(ws).lines[-1]
+    assert "made it" in pipeline.log(ws, ALPHA["hash"][:7]).lines
+    assert [len(image.failures) for image in site_images(ws)] == [0]

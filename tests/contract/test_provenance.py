@@ -16,16 +16,18 @@ from cachelib.model.attestation import Statement
 from cachelib.model.catalog import CatalogEntry
 from cachelib.model.digest import Digest
 from cachelib.model.errors import UsageError, VerifyError
-from cachelib.model.oci import Descriptor
+from cachelib.model.oci import EMPTY, IMAGE_INDEX, MANIFEST, Descriptor, RawManifest, compact_json
 from cachelib.model.ports import Repository
 from cachelib.model.stack import Retention
 from cachelib.pipeline.workspace import Workspace
-from cachelib.steps import artifacts
+from cachelib.steps import artifacts, referring
+from cachelib.steps.artifacts import described
 from cachelib.steps.provenance import Beside
+from cachelib.tools.layout import LayoutRepository
 from tests.conftest import need
 from tests.contract.test_sboms import workspace
 from tests.support.docker_registry import running
-from tests.support.double import serving_double
+from tests.support.double import Fault, serving_double
 from tests.support.mirrors import add_chain
 
 KIND = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -109,6 +111,30 @@ def test_what_else_is_attached_stays(cache: Workspace, tmp_path: Path) -> None:
     assert "3 there already" in pipeline.sbom(cache, attach=True).text
 
 
+@pytest.mark.parametrize("page", [None, b'{"name": "owner/cache", "tags": ["part0"]}'], ids=["404", "a part"])
+def test_a_tag_list_that_is_not_whole_for_once_costs_nothing(tmp_path: Path, page: bytes | None) -> None:
+    """What lies beside an image, and what is published, is there all the same: neither is written over."""
+    with serving_double() as double:
+        ws = workspace(tmp_path / "cache", f"oci+http://{double.host}/owner/cache")
+        add_chain(ws.mirror("v1.1").root, 2)
+        assert pipeline.push(ws).exit_code == pipeline.index(ws).exit_code == 0
+        first = entries(ws)[0]
+        assert "2 attached" in pipeline.sbom(ws, attach=True).text
+        file = bundle(tmp_path, [first.manifest.digest])
+
+        def lose() -> None:
+            double.faults.append(Fault("tags/list", "status", 404 if page is None else 200, code="NAME_UNKNOWN", body=page))
+
+        lose()
+        assert "1 attached" in pipeline.provenance(ws, [str(file)]).text
+        assert [one["artifactType"] for one in listed(ws, first)] == ["application/spdx+json", KIND]
+        lose()
+        assert "0 attached, 2 there already" in pipeline.sbom(ws, attach=True).text
+        assert [one["artifactType"] for one in listed(ws, first)] == ["application/spdx+json", KIND]
+        lose()
+        assert "push: 0 pushed (0 bytes), 2 present" in pipeline.push(ws).text
+
+
 def test_it_goes_with_its_image(cache: Workspace, tmp_path: Path) -> None:
     found = entries(cache)
     assert pipeline.provenance(cache, [str(bundle(tmp_path, [entry.manifest.digest for entry in found]))]).exit_code == 0
@@ -148,6 +174,25 @@ def test_github_is_asked_only_where_nothing_that_holds_is_there(cache: Workspace
     assert kept.asked == [forged, without]
 
 
+def test_what_lies_beside_an_image_and_is_no_bundle_attests_nothing(cache: Workspace) -> None:
+    """Whoever may write to the registry puts there what he likes, and GitHub is asked all the same."""
+    repository, image = place(cache), entries(cache)[0].manifest
+    referring.prepare(repository)
+    cases: list[list[dict[str, Any]]] = [[]]
+    if isinstance(repository, LayoutRepository):  # a registry takes no manifest whose layers it lacks
+        cases += [[described(KIND, b"{}").json() | {"size": 10**12}], [described(KIND, b"not there").json()]]
+    for layers in cases:
+        body = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": KIND, "config": described(EMPTY, b"{}").json(), "layers": layers}
+        made = RawManifest(media_type=MANIFEST, data=compact_json(body))
+        repository.put_manifest(made, None)
+        index = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": [made.descriptor().json() | {"artifactType": KIND}]}
+        repository.put_manifest(RawManifest(media_type=IMAGE_INDEX, data=compact_json(index)), f"sha256-{image.digest.hex}")
+        repository.flush()
+        kept = Kept()
+        assert Beside(place(cache), kept).bundles(image.digest) == ()
+        assert kept.asked == [image.digest]
+
+
 def test_a_real_bundle_is_read(tmp_path: Path) -> None:
     ws = workspace(tmp_path / "cache", "oci-layout:registry")
     add_chain(ws.mirror("v1.1").root, 1)
@@ -157,7 +202,7 @@ def test_a_real_bundle_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{}", b"[]", b"\xff", b'{"mediaType": "x", "dsseEnvelope": {"payload": "e30="}}', b"{}\n{}", b"[" * 100_000]
+    "data", [b"", b"{}", b"[]", b"\xff", b'{"mediaType": "x", "dsseEnvelope": {"payload": "e30="}}', b"{}\n{}", b"\n \n", b"[" * 100_000]
 )
 def test_what_is_no_bundle(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "file").write_bytes(data)

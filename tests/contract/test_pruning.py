@@ -37,6 +37,7 @@ from cachelib.model.oci import (
     LayoutLocation,
     RawManifest,
     RegistryLocation,
+    compact_json,
     spec_tag,
 )
 from cachelib.model.outcome import Built, NotPruned, NotPushed, Pruned, PruneOutcome, Spared, Swept
@@ -870,17 +871,39 @@ def test_what_fails_costs_itself_alone(cache: Cache, ghcr: GhcrPlace) -> None:
     assert_sound(ghcr, cache.tags(f"{KEPT} tool@1"))
 
 
-def test_what_has_another_tag_is_not_taken_from_it(cache: Cache, ghcr: GhcrPlace) -> None:
+def test_what_is_another_spec_too_is_not_taken_from_it(cache: Cache, ghcr: GhcrPlace) -> None:
     publish(cache, ghcr)
     raw = ghcr.open().manifest(cache.tag("app@1"))
     assert raw is not None
-    ghcr.open().put_manifest(raw, "stable")
-    done = prune(ghcr)
-    outcome = done.outcomes[cache.hash("app@1")]
+    other = f"app-0-{'z' * 32}.spack"
+    run, since = plan(ghcr)
+    ghcr.open().put_manifest(raw, other)
+    ghcr.age()
+    outcome = carry_out(run, since, ghcr).outcomes[cache.hash("app@1")]
     assert isinstance(outcome, NotPruned)
-    assert "is tagged stable too" in outcome.reason
-    assert {"stable", cache.tag("app@1")} <= state(ghcr).keys()
-    assert cache.tag("app@1") in named(ghcr)
+    assert f"is tagged {other} too" in outcome.reason
+    assert {other, cache.tag("app@1")} <= state(ghcr).keys()
+
+
+def test_an_owners_own_tags_keep_no_build(cache: Cache, place: Place) -> None:
+    """Wherever it is published: a tag goes with what it names, two of one image index too, and others stay."""
+    publish(cache, place)
+    gone, kept = cache.tag("app@1"), cache.tag("app@2")
+    repository = place.open()
+    found = {tag: repository.manifest(tag) for tag in (gone, kept)}
+    listed = [{**raw.descriptor().json()} for raw in found.values() if raw is not None]
+    both = RawManifest(media_type=IMAGE_INDEX, data=compact_json({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": listed}))
+    for name, raw in (("old", found[gone]), ("older", found[gone]), ("stable", found[kept]), ("both", both), ("both-too", both)):
+        assert raw is not None
+        repository.put_manifest(raw, name)
+    repository.flush()
+    place.age()
+    done = prune(place)
+    assert {type(outcome) for outcome in done.outcomes.values()} == {Pruned}
+    assert done.result.swept.note in ("", "the registry frees the bytes when it next collects its garbage")
+    left = state(place)
+    assert not {"old", "older", "both", "both-too", gone} & left.keys()
+    assert left["stable"] == left[kept]
 
 
 def test_what_github_has_lost_already_counts_as_deleted(cache: Cache, ghcr: GhcrPlace) -> None:

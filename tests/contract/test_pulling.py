@@ -28,13 +28,16 @@ from cachelib import pipeline
 from cachelib.model.digest import Digest
 from cachelib.model.entry import ENTRY_SUFFIX, TARBALL, BlobRecord, find_blob, parse_blob_records
 from cachelib.model.errors import CacheError, MirrorError, UsageError
-from cachelib.model.oci import CATALOG_TAG, Descriptor, ImageManifest, LayoutLocation
-from cachelib.model.outcome import Here, NotPulled, Pulled, PullOutcome, Pushed
+from cachelib.model.image import BaseImage
+from cachelib.model.oci import CATALOG_TAG, DOCKER_MANIFEST, Descriptor, ImageManifest, LayoutLocation
+from cachelib.model.outcome import Built, Here, NotPulled, Pulled, PullOutcome, Pushed
 from cachelib.model.ports import Repository
+from cachelib.model.record import EnvChange, Origin, PackageInfo, Record
 from cachelib.model.request import parse_request
 from cachelib.model.spec import dag_hash
 from cachelib.steps.indexing import read_catalog
 from cachelib.steps.pulling import plan_pull, pull
+from cachelib.steps.pushing import plan_push, push
 from cachelib.steps.verifying import verify
 from cachelib.tools.layout import LayoutRepository
 from cachelib.tools.mirror import DiskMirror
@@ -48,6 +51,7 @@ from tests.support.quiet import QuietProgress
 
 PROJECT = Path(__file__).resolve().parents[2]
 KEPT = "io.github.spack-build-cache.entry"
+BASE = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}, "config": {"Env": ["PATH=/usr/bin", "X=1"]}}
 
 
 def pull_all(
@@ -580,6 +584,41 @@ def test_what_is_pulled_can_be_pushed(tmp_path: Path) -> None:
     other = LayoutRepository(LayoutLocation(path=tmp_path / "other"))
     push_all(tmp_path / "out", other)
     assert {tag: other.manifest(tag) for tag in other.tags()} == {tag: layout(tmp_path).manifest(tag) for tag in layout(tmp_path).tags()}
+
+
+@pytest.mark.parametrize(
+    "base", [BaseImage(), BaseImage(config=BASE), BaseImage(config=BASE, media_type=DOCKER_MANIFEST)], ids=["none", "oci", "docker"]
+)
+def test_what_is_pulled_tells_all_that_it_told(tmp_path: Path, base: BaseImage) -> None:
+    """Pushed again, signed for instance, it is the same image: where it came from, its licence, its environment."""
+    lib = make_node("lib")
+    tool = make_node("tool", dependencies=[lib])
+    changes = (EnvChange(op="prepend_path", name="PATH", value="/p/sbin"), EnvChange(op="set", name="T", value="a=b"))
+    built = DiskMirror(tmp_path / "built")
+    for nodes, environment in (([lib], ()), ([tool, lib], changes)):
+        add_entry(built.root, nodes)
+        package = PackageInfo(description="A tool.", homepage="https://x.example", license="MIT OR Zlib", maintainers=("a", "b"))
+        origin = Origin(
+            stack="s", spack_version="1.1.0", repos="https://x.example#1", revision="1", run="2", created="2026-01-01T00:00:00Z"
+        )
+        built.write_record(
+            Record(
+                name=nodes[0]["name"], version="1.0", hash=nodes[0]["hash"], outcome=Built(seconds=2.5), package=package,
+                environment=environment, origin=origin,
+            )
+        )  # fmt: skip
+
+    def publish(mirror: DiskMirror, repository: LayoutRepository) -> dict[str, Any]:
+        plan = plan_push(mirror, repository.tags())
+        push(plan, mirror, repository, bases={"amd64": base}, labels={"vendor": "tests"}, jobs=4, progress=QuietProgress())
+        index(repository)
+        return {tag: repository.manifest(tag) for tag in repository.tags() if tag.startswith(("lib-", "tool-"))}
+
+    first = layout(tmp_path / "first")
+    published = publish(built, first)
+    assert len(published) == 2
+    pull_all(first, tmp_path / "pulled")
+    assert publish(DiskMirror(tmp_path / "pulled"), layout(tmp_path / "second")) == published
 
 
 def workspace(folder: Path) -> pipeline.Workspace:

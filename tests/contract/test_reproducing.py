@@ -24,7 +24,7 @@ from cachelib.model.oci import LayoutLocation
 from cachelib.model.outcome import Built, Failed
 from cachelib.model.record import Origin, Record
 from cachelib.model.spec import parse_spec
-from cachelib.steps import remembering, reproducing
+from cachelib.steps import recalling, remembering, reproducing
 from cachelib.steps.artifacts import described
 from cachelib.steps.reading import open_image
 from cachelib.tools.layout import LayoutRepository
@@ -248,10 +248,10 @@ def test_an_image_in_dockers_format_tells_it_by_its_labels(ws: pipeline.Workspac
     assert image.manifest.annotations
     config = {**image.config, "config": {"Labels": dict(image.manifest.annotations)}}
     docker = replace(image, manifest=replace(image.manifest, annotations={}), config=config)
-    assert reproducing.published_origin(docker) == reproducing.published_origin(image) == ORIGIN
+    assert recalling.published_origin(docker) == recalling.published_origin(image) == ORIGIN
     odd: object
     for odd in (None, [], {"Labels": None}, {"Labels": [5]}):
-        assert reproducing.published_origin(replace(docker, config={"config": odd})) == Origin()
+        assert recalling.published_origin(replace(docker, config={"config": odd})) == Origin()
 
 
 def test_an_image_that_tells_nothing_takes_the_pins(ws: pipeline.Workspace) -> None:

@@ -107,6 +107,28 @@ def test_a_key_is_made_whose_private_half_only_its_owner_reads(ws: pipeline.Work
     assert standings(ws, ws.mirror("v1.1")) == {Standing.GOOD}
 
 
+@pytest.mark.parametrize("passphrase", ["p\udce4ss", "ünï\n"], ids=["latin-1", "utf-8"])
+def test_whatever_letters_a_name_and_a_passphrase_have(passphrase: str) -> None:
+    """As the environment has them, where they are not UTF-8."""
+    need("gpg")
+    with Gpg(dict(os.environ), passphrase) as gpg:
+        key = gpg.create("K\udce4fer <k@example.org>", 0)
+        assert b"-----BEGIN PGP PUBLIC KEY" in gpg.revocation(key.fingerprint)
+        private = gpg.private_key(key.fingerprint)
+    with Gpg(dict(os.environ), passphrase) as gpg:
+        gpg.import_keys(private)
+        assert is_signed(gpg.sign(b"{}", key.fingerprint))
+    with Gpg(dict(os.environ), "another") as gpg:
+        gpg.import_keys(private)
+        with pytest.raises(SigningError):
+            gpg.sign(b"{}", key.fingerprint)
+
+
+def test_a_passphrase_is_one_line() -> None:
+    with pytest.raises(SigningError, match="several lines"):
+        Gpg(dict(os.environ), "first\nsecond")
+
+
 def test_what_is_pushed_is_signed_and_comes_back_byte_for_byte(ws: pipeline.Workspace, tmp_path: Path) -> None:
     fingerprint, mirror = make_key(ws), ws.mirror("v1.1")
     unsigned = entries(mirror)

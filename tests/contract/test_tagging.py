@@ -20,6 +20,7 @@ from cachelib.steps.artifacts import load_catalog
 from cachelib.steps.reports import Report
 from tests.conftest import need
 from tests.contract.test_containers import ARM, PIN, WIDE, publish, workspace
+from tests.contract.test_road import put_image
 from tests.support.docker_registry import running
 from tests.support.mirrors import add_entry, make_node
 
@@ -120,6 +121,12 @@ def test_what_is_something_else_stays(cache: pipeline.Workspace) -> None:
     assert "is something else than a container" in pipeline.container(cache, specs=["other"], base="none", tags=["mine"]).text
 
 
+def test_what_nobody_can_read_stays(cache: pipeline.Workspace) -> None:
+    repository = cache.repository(cache.location("").child("v1.1"))
+    put_image(repository, b"[" * 100_000 + b"]" * 100_000, "odd")
+    assert "is something else than a build of this cache" in pipeline.tag(cache, "odd", "other").text
+
+
 @pytest.mark.parametrize("name", ["catalog", "index.spack", "x.spack", "a b", "-x", "sha256-" + "0" * 64])
 def test_the_caches_own_tags(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="tag"):
@@ -136,6 +143,9 @@ def test_what_cannot_be_meant(tmp_path: Path) -> None:
     for tags, said in (({"x.spack": "tool"}, "the cache's own"), ({"-x": "tool"}, "the name '-x' in tags"), ({"x": "@@"}, "cache.yaml:")):
         with pytest.raises(ConfigError, match=said):
             workspace(tmp_path / "other", tags=tags)
+    with pytest.raises(ConfigError, match="x is a tag of the container box already"):
+        workspace(tmp_path / "other", containers={"box": {"specs": ["tool"], "tags": ["a", "x"]}}, tags={"x": "tool"})
+    workspace(tmp_path / "other", containers={"x": {"specs": ["tool"], "to": "oci://h/n"}}, tags={"x": "tool"})  # they are apart
 
 
 def test_no_build_that_fits(cache: pipeline.Workspace) -> None:

@@ -53,7 +53,7 @@ def test_several_tasks_in_one_line(folder: Path) -> None:
         (["push", "--config", "@", "--to", "ftp://x"], 2, "no place for a cache"),
         (["index", "--config", "@", "--to", "oci+http://127.0.0.1:9/x/y"], 7, "127.0.0.1:9"),
         (["render", "--config", "@"], 8, "nothing is indexed"),
-        (["verify", "--config", "@"], 10, "nothing is published"),
+        (["verify", "--config", "@"], 14, "nothing is published"),
         (["push", "--config", "@", "--to", "oci://me:s3cret@h.io/x"], 2, "no user and no password"),
         (["push", "--config", "@", "--to", "oci://h.io:99999/x"], 2, "no host name"),
         (["serve", "--config", "@", "--port", "99999"], 9, "does not exist"),

@@ -21,8 +21,10 @@ from cachelib import pipeline
 from cachelib.model.config import Site
 from cachelib.model.database import DATABASE_LIMIT, index_files
 from cachelib.model.digest import Digest
-from cachelib.model.errors import ConfigError, RegistryError
-from cachelib.model.oci import CATALOG_TAG, CONFIG, INDEX_TAG, LAYER_GZIP, MANIFEST, RegistryLocation
+from cachelib.model.errors import CacheError, ConfigError, RegistryError
+from cachelib.model.oci import CATALOG_TAG, CONFIG, INDEX_TAG, LAYER_GZIP, MANIFEST, Descriptor, RegistryLocation
+from cachelib.model.outcome import Built
+from cachelib.model.record import PackageInfo, Record
 from cachelib.model.upstream import Offer, Upstream
 from cachelib.model.wanted import Wanted, WantedSpec
 from cachelib.pipeline.layers import read_upstreams
@@ -370,6 +372,36 @@ def test_images_on_a_base_have_the_layers_of_upstreams(tmp_path: Path) -> None:
         add_entry(ws.mirror("v1.1").root, [make_node("program", dependencies=[low]), low])
         assert "push: 1 pushed" in pipeline.push(ws).text
         assert "the layer of part0@1.0" in said(ws)
+
+
+def test_what_may_not_be_given_away_is_not_taken_over(tmp_path: Path) -> None:
+    """An upstream's layer in an image of ours is given away by us: what `licenses` denies stays where it is."""
+    with serving_double() as double:
+        url = f"oci+http://{double.host}/up"
+        below = workspace(tmp_path / "below")
+        low = make_node("low")
+        add_entry(below.mirror("v1.1").root, [low])
+        known = Record(name="low", version="1.0", hash=low["hash"], outcome=Built(seconds=1), package=PackageInfo(license="AGPL-3.0-only"))
+        below.mirror("v1.1").write_record(known)
+        assert pipeline.push(below, url).exit_code == 0
+        pipeline.index(below, url)
+        strict = {"licenses": {"deny": ["AGPL-3.0-only"]}, "base_image": base_image(tmp_path)}
+        for name, record in (("told", None), ("recorded", replace(known, package=PackageInfo(redistributable=False)))):
+            ws = workspace(tmp_path / name, f"{url}/v1.1", **strict)
+            add_entry(ws.mirror("v1.1").root, [make_node("program", dependencies=[low]), low])
+            if record is not None:
+                ws.mirror("v1.1").write_record(record)
+            assert "push: 1 pushed" in pipeline.push(ws).text
+            assert "the layer of low@1.0/" in (text := said(ws))
+            assert "isn't copied: its" in text
+            own = ws.repository(ws.location("").child("v1.1"))
+            pipeline.index(ws)
+            (entry,) = artifacts.load_catalog(own).entries.values()
+            assert entry.layer_count == 2  # the base, and its own
+            layer = next(below.mirror("v1.1").entries()).tarball
+            held = Descriptor(media_type=LAYER_GZIP, digest=layer.digest, size=layer.size)
+            with pytest.raises(CacheError):
+                own.read_blob(held)
 
 
 def test_in_one_registry_layers_are_taken_over(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import tasks
 from cachelib.model.catalog import CatalogEntry, CatalogRoot, to_shards
@@ -786,5 +787,24 @@ def test_a_report_that_can_not_be_written(tmp_path: Path) -> None:
 def test_an_empty_place_is_an_error(tmp_path: Path) -> None:
     workspace(tmp_path)
     code, told = run(tasks.verify, tmp_path)
-    assert (code, told["exitCode"], told["steps"][0]["step"], told["steps"][0]["exitCode"]) == (10, 10, "error", 10)
+    assert (code, told["exitCode"], told["steps"][0]["step"], told["steps"][0]["exitCode"]) == (14, 14, "error", 14)
     assert not (tmp_path / "registry").exists(), "looking makes nothing"
+
+
+def test_a_stack_that_was_never_published_is_no_fault_of_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever adds a stack doesn't find the nightly check red until its first build is through."""
+    ws = workspace(tmp_path)
+    add_entry(tmp_path / "var/mirror/v1.1", [make_node("zlib")])
+    assert [run(tasks.push, tmp_path)[0], run(tasks.index, tmp_path)[0]] == [0, 0]
+    data = yaml.safe_load((tmp_path / "cache.yaml").read_text())
+    (stack,) = data["stacks"].values()
+    data["stacks"]["new"] = {**stack, "image": "new"}
+    (tmp_path / "cache.yaml").write_text(yaml.safe_dump(data))
+    capsys.readouterr()
+    assert run(tasks.verify, tmp_path)[0] == 0
+    assert "registry/new: its stacks have built nothing yet" in capsys.readouterr().out
+    # What is wrong with the others is found as ever.
+    (tag,) = filter(is_spec_tag, ws.repository(LayoutLocation(path=tmp_path / "registry/v1.1")).tags())
+    layout_there = LayoutRepository(LayoutLocation(path=tmp_path / "registry/v1.1"))
+    flip(tmp_path / "registry/v1.1/blobs/sha256" / image(layout_there, tag).config.digest.hex)
+    assert run(tasks.verify, tmp_path)[0] == 10

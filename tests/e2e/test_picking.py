@@ -10,12 +10,14 @@ import pytest
 
 from cachelib import pipeline
 from cachelib.model.inputs import RunInputs
+from cachelib.model.licenses import Licenses
 from cachelib.pipeline import planning
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.picking import pick_packages
 from cachelib.pipeline.workspace import PROJECT
 from cachelib.steps.picking import pick
 from cachelib.steps.reports import Report
+from cachelib.tools.spack import Spack
 from tests.e2e.conftest import Client
 
 PROBE = PROJECT / "cachelib/tools/spack_probe.py"
@@ -83,9 +85,10 @@ def test_what_can_not_be_built_is_told_why(client: Client, tmp_path: Path) -> No
     asked.write_text(json.dumps({"names": [*UNFIT, *FIT, "nosuchpackage"], "targets": ["aarch64"]}), encoding="utf-8")
     client.run("python", str(PROBE), "facts", str(asked), str(told))
     found = json.loads(told.read_text(encoding="utf-8"))
-    assert {name: found[name] for name in UNFIT} == UNFIT
-    assert {name: found[name] for name in FIT} == dict.fromkeys(FIT, "")
-    assert "nosuchpackage" in found["nosuchpackage"]
+    assert {name: found[name]["reason"] for name in UNFIT} == UNFIT
+    assert {name: found[name]["reason"] for name in FIT} == dict.fromkeys(FIT, "")
+    assert found["zlib"]["licenses"] == ["Zlib"]
+    assert "nosuchpackage" in found["nosuchpackage"]["reason"]
     client.run("python", str(PROBE), "names", str(told))
     names = json.loads(told.read_text(encoding="utf-8"))
     assert {*UNFIT, *FIT} <= set(names)
@@ -96,7 +99,24 @@ def test_a_restricted_package_is_passed_over_with_its_reason(workspace: pipeline
     """In the plan's own way: of these names alone, one can be built."""
     spack, _ = prepare_spack(workspace, workspace.settings.stacks["examples"], "examples", "")
     found = pick(
-        ["nvhpc", "cellranger", "zlib"], 2, "seed", cached=frozenset(), failing={}, facts=lambda names: spack.facts(names, ("x86_64_v3",))
-    )
+        ["nvhpc", "cellranger", "zlib"], 2, "seed", cached=frozenset(), failing={},
+        facts=lambda names: {name: reason for name, (reason, _) in spack.facts(names, ("x86_64_v3",)).items()},
+    )  # fmt: skip
     assert found.names == ("zlib",)
     assert {(passed.name, passed.reason) for passed in found.passed} == {(name, UNFIT[name]) for name in ("nvhpc", "cellranger")}
+
+
+def test_licences_that_are_not_published_are_not_picked(
+    workspace: pipeline.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even to be left out by the plan: the pick has another package in its place."""
+    stack = replace(workspace.settings.stacks["examples"], licenses=Licenses(deny=("GPL-3.0-or-later",)))
+    ws = replace(workspace, var=tmp_path / "var", settings=replace(workspace.settings, stacks={"examples": stack}))
+    monkeypatch.setattr(Spack, "names", lambda _: ["diffutils", "zlib", "bzip2"])
+    repository = ws.repository(ws.location(f"oci-layout:{tmp_path / 'registry'}").child("v1.1"))
+    names, report = pick_packages(ws, repository, RunInputs(random=2, seed="s"), "")
+    assert set(names) == {"zlib", "bzip2"}
+    open_to_all, _ = pick_packages(workspace, repository, RunInputs(random=3, seed="s"), "")
+    assert set(open_to_all) == {"diffutils", "zlib", "bzip2"}
+    assert "diffutils" not in names
+    assert not report.exit_code

@@ -91,6 +91,11 @@ def test_one_mistake(change: tuple[str, str], said: str, tmp_path: Path) -> None
     assert said in problems(GOOD.replace(*change), tmp_path)
 
 
+@pytest.mark.parametrize("identifier", ["MIT", "mpl-2.0-NO-copyleft-exception", "GPL-3.0-with-GCC-exception", "Net-SNMP", "GPL-2.0+"])
+def test_licences_that_spdx_lists(identifier: str) -> None:
+    parse_settings(GOOD.replace("unify: true", f"licenses: {{allow: [{identifier}]}}"), "cache.yaml", Path("/nowhere"))
+
+
 def test_two_spacks_in_one_image() -> None:
     other = GOOD.partition("stacks:\n")[2].replace("hpc:", "gpu:").replace(f"v1.1.0, commit: {COMMIT}", f"v1.1.1, commit: {'a' * 40}")
     said = problems(GOOD + other)

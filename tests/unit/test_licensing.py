@@ -8,7 +8,7 @@ import pytest
 
 from cachelib.model.licenses import BY_RECIPE, Licenses
 from cachelib.model.record import PackageInfo
-from cachelib.steps.licensing import restricted, withheld
+from cachelib.steps.licensing import restricted, unpublishable, withheld
 
 PERMISSIVE = Licenses(allow=("MIT", "Apache-2.0", "BSD-3-Clause"))
 NO_GPL = Licenses(deny=("GPL-3.0-only", "GPL-2.0"))
@@ -33,6 +33,13 @@ NO_GPL = Licenses(deny=("GPL-3.0-only", "GPL-2.0"))
         ("UNKNOWN", False, True),
         ("NVIDIA Software License Agreement", False, True),
         ("MIT OR", False, True),  # no expression
+        ("BSD-3-Clause AND PCRE2-exception", True, True),  # what an exception adds is a permission
+        ("GPL-3.0-only AND PCRE2-exception", False, False),
+        ("PCRE2-exception", False, True),
+        ("MPL-2.0-no-copyleft-exception", False, True),
+        ("LicenseRef-scancode-proprietary-license AND MIT", False, True),
+        ("MIT AND (GPL-3.0-only OR (" * 500 + "MIT" + "))" * 500, False, True),  # what a worker hands on may be anything
+        ("MIT AND (Zlib OR (" * 3000 + "MIT" + "))" * 3000, False, True),
     ],
 )
 def test_expressions(stated: str, allowed: bool, not_denied: bool) -> None:
@@ -47,6 +54,17 @@ def test_what_is_not_told_can_be_named() -> None:
     assert withheld(custom, Licenses(allow=("MIT", "UNKNOWN"))) == ""
     assert withheld(custom, Licenses(deny=("UNKNOWN",))) == "its recipe states no licence that SPDX lists, and `licenses` denies UNKNOWN"
     assert withheld(custom, PERMISSIVE) == "its recipe states no licence that SPDX lists, and `licenses` does not allow UNKNOWN"
+
+
+def test_what_somebody_calls_a_licence_is_not_told() -> None:
+    """The library knows more names than SPDX lists, and takes some licences for exceptions."""
+    for stated in ("LicenseRef-mine", "LicenseRef-scancode-proprietary-license", "PCRE2-exception"):
+        assert withheld(PackageInfo(license=stated), Licenses(deny=("UNKNOWN",))), stated
+        assert withheld(PackageInfo(license=stated), Licenses(allow=("UNKNOWN",))) == ""
+    for stated in ("MPL-2.0-no-copyleft-exception", "GPL-3.0-with-GCC-exception", "Net-SNMP"):
+        assert withheld(PackageInfo(license=stated), Licenses(deny=("UNKNOWN",))) == ""
+        assert withheld(PackageInfo(license=stated), Licenses(allow=(stated,))) == ""
+        assert withheld(PackageInfo(license=stated), Licenses(deny=(stated,)))
 
 
 def test_an_exception_that_is_listed_goes_before_its_licence() -> None:
@@ -75,3 +93,17 @@ def test_what_spack_tells() -> None:
     }
     assert restricted(described, PERMISSIVE) == {"b": "its licence is GPL-3.0-only, which `licenses` does not allow", "c": BY_RECIPE}
     assert restricted(described, Licenses()) == {"c": BY_RECIPE}
+
+
+@pytest.mark.parametrize(
+    ("stated", "published"),
+    [(("MIT",), True), (("GPL-3.0-only",), False), (("GPL-3.0-only", "MIT"), True), (("GPL-2.0-only", "GPL-3.0-only"), False), ((), True)],
+)
+def test_one_licence_of_several_is_enough_to_try(stated: tuple[str, ...], published: bool) -> None:
+    """Which of those that a recipe states holds for a build, only the build tells."""
+    assert (unpublishable(stated, NO_GPL) == "") is published
+    assert unpublishable(stated, Licenses()) == ""
+
+
+def test_without_any_licence_it_goes_by_what_is_said_of_that() -> None:
+    assert unpublishable((), Licenses(deny=("UNKNOWN",)))

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import secrets
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -91,16 +92,18 @@ def attest(action: Action) -> None:
         raise ActionError("Could not find subject at path" if given[0] == "subject-path" else "No subjects found")
     if len(subjects) > SUBJECTS:
         raise ActionError(f"Too many subjects specified ({len(subjects)}). The maximum number of subjects is {SUBJECTS}.")
+    # As the action does: it names the file, has it signed and kept, and writes it then (attest, src/main.ts).
+    bundle = action.temp / f"attestation-{secrets.token_hex(4)}.json"
+    action.outputs["bundle-path"] = str(bundle)
     for permission in ("id-token", "attestations"):
         action.need(permission, "write")
     with action.shared.settings.state.lock:
         kept = {name: value for name, value in inputs.items() if value and name != "github-token"}
         action.shared.run.attestations.append(Attestation(subjects=tuple(subjects), job=action.job, inputs=kept))
         number = len(action.shared.run.attestations)
-    bundle = action.temp / f"attestation-{number}.json"
     bundle.write_text(json.dumps(_bundle(subjects)), encoding="utf-8")
     home = f"{action.shared.settings.state.server_url}/{action.shared.settings.repo.name}"
-    action.outputs |= {"bundle-path": str(bundle), "attestation-id": str(number), "attestation-url": f"{home}/attestations/{number}"}
+    action.outputs |= {"attestation-id": str(number), "attestation-url": f"{home}/attestations/{number}"}
 
 
 def _bundle(subjects: Iterable[tuple[str, str]]) -> dict[str, Any]:
