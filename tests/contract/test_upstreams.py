@@ -92,6 +92,7 @@ def test_spacks_own_index_is_read_once(double: RegistryDouble, tmp_path: Path) -
     url = put(double, spacks({H: record(), OTHER: record(there=False)}))
     ws = workspace(tmp_path, url)
     assert dict(read(ws).offers) == {H: Offer()}
+    assert read(ws).names == {"zlib"}
     assert "has to be known" in said(ws)
     assert double.count("blobs") == 1
     assert dict(read(ws).offers) == {H: Offer()}
@@ -103,14 +104,19 @@ def test_spacks_own_index_is_read_once(double: RegistryDouble, tmp_path: Path) -
 
 def test_the_catalog_of_one_of_ours_tells_more(double: RegistryDouble, tmp_path: Path) -> None:
     node, other = make_node("zlib"), make_node("bzip2")
-    about = {"io.github.spack-build-cache.spack.version": "1.1.0", "io.github.spack-build-cache.build.seconds": "12.5"}
+    about = {
+        "org.opencontainers.image.title": "zlib@1.0",
+        "io.github.spack-build-cache.spack.version": "1.1.0",
+        "io.github.spack-build-cache.build.seconds": "12.5",
+    }
     catalog = make_catalog([node], [other])
     catalog = replace(
         catalog,
         entries={
             node["hash"]: replace(catalog.entries[node["hash"]], annotations=about),
             other["hash"]: replace(
-                catalog.entries[other["hash"]], annotations={**about, "io.github.spack-build-cache.spack.version": "1.0.2"}
+                catalog.entries[other["hash"]],
+                annotations={**about, "org.opencontainers.image.title": "bzip2@1.0", "io.github.spack-build-cache.spack.version": "1.0.2"},
             ),
         },
     )
@@ -119,6 +125,7 @@ def test_the_catalog_of_one_of_ours_tells_more(double: RegistryDouble, tmp_path:
     found = read(ws)
     size = catalog.entries[node["hash"]].tarball.size
     assert dict(found.offers) == {node["hash"]: Offer(size=size, seconds=12.5)}
+    assert found.names == {"zlib"}
     # What another line of Spack built is not what its hash says.
     assert "which don't count: 1 of v1.0" in said(ws)
     before = double.count("blobs")
@@ -217,7 +224,7 @@ def test_a_memory_that_was_tampered_with_is_none(double: RegistryDouble, tmp_pat
     ws = workspace(tmp_path, url)
     read(ws)
     (path,) = (tmp_path / "var/upstreams").iterdir()
-    for wrong in (b"", b"[" * 100_000, b'{"version": 1, "url": 3}', path.read_bytes().replace(b"up/v1.1", b"up/v1.2")):
+    for wrong in (b"", b"[" * 100_000, b'{"version": 2, "url": 3}', path.read_bytes().replace(b"up/v1.1", b"up/v1.2")):
         path.write_bytes(wrong)
         found = read(ws)
         assert (found.url, set(found.offers)) == (url, {H})
