@@ -73,12 +73,11 @@ class Root:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A layer of a container: a published spec, and the image that holds it: of the cache by name, of an `upstream` by address."""
+    """A layer of a container: a published spec, and the image that holds it."""
 
     image: str
     label: str
     entry: CatalogEntry
-    upstream: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
