@@ -178,4 +178,4 @@ def _having(root: Path, below: Path) -> Iterator[str]:
 def recipes_key(ws: Workspace, stack: Stack) -> tuple[str, ...]:
     """What the recipes of a stack's own repositories are known by: a commit, or a digest of what lies in a folder. Fetches nothing."""
     found = (parse_pinned(repo) for repo in stack.repos)
-    return tuple(tree_digest(ws.folder / one.path) if isinstance(one, FolderRepo) else str(one) for one in found)
+    return tuple(tree_digest(ws.folder / one.path, ws.var) if isinstance(one, FolderRepo) else str(one) for one in found)

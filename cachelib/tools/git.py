@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +19,23 @@ def checkout(url: str, version: str, commit: str, folder: Path, env: Mapping[str
     The commit is asked for by its name (one commit, no history); a server that refuses that is asked for the
     tag or branch `version`, which must then be that commit, or where none is told for all that its branches and tags hold.
     """
-    if (folder / ".git").is_dir() and _git(env, folder, "rev-parse", "HEAD").text.strip() == commit:
+    if _is_at(commit, folder, env):
         return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Another may be at it, where runners share a folder (CACHE_SHARED): who comes second finds it done. A kill lets the lock go.
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _is_at(commit, folder, env):
+            return False
+        _check_out(url, version, commit, folder, env)
+    return True
+
+
+def _is_at(commit: str, folder: Path, env: Mapping[str, str]) -> bool:
+    return (folder / ".git").is_dir() and _git(env, folder, "rev-parse", "HEAD").text.strip() == commit
+
+
+def _check_out(url: str, version: str, commit: str, folder: Path, env: Mapping[str, str]) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     partial = folder.with_name(f"{folder.name}.partial")
@@ -33,7 +49,6 @@ def checkout(url: str, version: str, commit: str, folder: Path, env: Mapping[str
         shutil.rmtree(partial, ignore_errors=True)
         _fetch(url, version, commit, partial, env)
     partial.rename(folder)
-    return True
 
 
 def _fetch(url: str, version: str, commit: str, partial: Path, env: Mapping[str, str]) -> None:
