@@ -80,13 +80,15 @@ class Concretizer:
         for batch in parts.batches:
             target = batch.target if len(parts.batches) > 1 else ""
             doubtful = frozenset(with_target(request, batch.target) for request in suspects)
-            user, tools, bad = self._with_compiler(batch, given)
+            # A target that one request names is for that one: what the environment lists as a whole is for those of the stack.
+            listed_here = given if batch.target in ("", *self.stack.targets) else given and {**given, "specs": []}
+            user, tools, bad = self._with_compiler(batch, listed_here)
             rejected += bad
             if bad:
                 why = f"{bad[0].request}, which is to build it, is refused"
                 rejected += [building.rejection(request, why) for request in batch.requests or (self.stack.environment,)]
                 continue
-            env, lock, bad = user._batch(batch, given, doubtful)
+            env, lock, bad = user._batch(batch, listed_here, doubtful)
             rejected += bad
             refused_here = {one.request for one in bad}
             suspects |= {request for request in wanted if with_target(request, batch.target) in refused_here}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -44,6 +45,22 @@ class Folders:
     padding: int
 
 
+def misc_cache(cache: Path, repos: Mapping[str, str]) -> Path:
+    """The folder for what Spack remembers of recipes, in a `cache`: one for each choice of package repositories.
+
+    Spack knows an index of recipes by the namespace, and by its time whether it is old (spack/repo.py, RepoIndex): of two commits of one
+    repository it takes the newer index for both. What was read of its own packages, which takes minutes, is taken along.
+    """
+    own = sorted((namespace, path) for namespace, path in repos.items() if namespace != "builtin")
+    if not own:
+        return cache / "misc"
+    folder = cache / f"misc-{hashlib.sha256(json.dumps(own).encode()).hexdigest()[:12]}"
+    if not folder.exists():
+        for path in sorted(cache.glob("misc*/*/builtin-*.json")):
+            write_atomically(folder / path.parent.name / path.name, path.read_bytes())
+    return folder
+
+
 class Spack:
     """One Spack, run with one configuration."""
 
@@ -82,7 +99,7 @@ class Spack:
             "build_stage": [str(self._folders.stage)],
             "test_stage": str(self._folders.cache / "test"),
             "source_cache": str(self._folders.cache / "sources"),
-            "misc_cache": str(self._folders.cache / "misc"),
+            "misc_cache": str(misc_cache(self._folders.cache, repos)),
         }
         if new_enough_for_installer:
             config["installer"] = "old"  # whose output is read here; the other one is experimental
