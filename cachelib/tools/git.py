@@ -115,6 +115,11 @@ def top(folder: Path, env: Mapping[str, str]) -> str:
     return found.text.strip() if found.code == 0 else ""
 
 
+def distrusts(folder: Path, env: Mapping[str, str]) -> bool:
+    """Whether git refuses to read the checkout that a folder lies in, as another user owns it."""
+    return "dubious ownership" in _git(env, folder, "rev-parse", "--show-toplevel").text
+
+
 def last_commit(folder: Path, env: Mapping[str, str]) -> str:
     """The last commit that changed something in a folder of a checkout; nothing where there is none.
 
@@ -147,7 +152,11 @@ def _git(env: Mapping[str, str], folder: Path, *arguments: str) -> Finished:
 
 def _must(done: Finished, url: str) -> None:
     if done.code != 0:
-        reason = next((line for line in done.lines if line.startswith(("fatal:", "error:"))), done.text.strip() or "no reason given")
+        at = next((at for at, line in enumerate(done.lines) if line.startswith(("fatal:", "error:"))), -1)
+        reason = done.lines[at] if at >= 0 else done.text.strip() or "no reason given"
+        if "Could not read from remote repository" in reason:
+            # Why is what the other side said before: ssh, or the server.
+            reason = "; ".join([*(line.strip() for line in done.lines[max(0, at - 3) : at] if line.strip()), reason])
         raise InstallError(
             f"{url} could not be fetched: {reason}",
             hint="check the network (a proxy goes into HTTPS_PROXY), or use a Spack that is there with --spack; "

@@ -104,3 +104,11 @@ def test_a_tag_or_a_branch_is_a_commit(upstream: tuple[str, list[str]], tmp_path
         git.resolve(url, "v2", ENV)
     with pytest.raises(InstallError, match="could not be fetched"):
         git.resolve((tmp_path / "none").as_uri(), "v1", ENV)
+
+
+def test_what_ssh_says_is_told(tmp_path: Path) -> None:
+    need("git")
+    (tmp_path / "ssh").write_text("#!/bin/sh\necho 'git@host: Permission denied (publickey).' >&2\nexit 255\n")
+    (tmp_path / "ssh").chmod(0o755)
+    with pytest.raises(InstallError, match=r"Permission denied \(publickey\)"):
+        git.resolve("git@host:org/recipes.git", "", {**ENV, "GIT_SSH_COMMAND": str(tmp_path / "ssh")})
