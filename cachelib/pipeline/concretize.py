@@ -139,9 +139,12 @@ class Concretizer:
     def _attempt(self, batch: Batch, wanted: Sequence[str], given: Mapping[str, Any] | None) -> tuple[Path, str]:
         """Concretize; return the environment's folder and, where it failed, Spack's reason."""
         what = ", ".join(wanted) or self.stack.environment
-        text = yaml.safe_dump(self._yaml(wanted, given, batch.target, beyond=batch.beyond), sort_keys=False)
+        made = self._yaml(wanted, given, batch.target, beyond=batch.beyond)
+        text = yaml.safe_dump(made, sort_keys=False)
         env = self._folder(self._key(text))
-        if (env / "spack.lock").is_file():
+        if "include" in made["spack"]:
+            (env / "spack.lock").unlink(missing_ok=True)  # what those files say by now is Spack's to find out
+        elif (env / "spack.lock").is_file():
             self.ws.progress.say(f"the concretization of {what} is remembered")
             return env, ""
         write_atomically(env / "spack.yaml", text.encode())

@@ -125,7 +125,8 @@ def last_commit(folder: Path, env: Mapping[str, str]) -> str:
 
     A shallow clone doesn't know more than its own commits: there it is the oldest of them at the latest.
     """
-    found = _git(env, folder, "log", "-1", "--format=%H", "--", ".")
+    # `git log` adds what a person's settings have it add, such as signatures.
+    found = _git(env, folder, "rev-list", "-1", "HEAD", "--", ".")
     return found.text.strip() if found.code == 0 else ""
 
 

@@ -123,6 +123,22 @@ def test_no_checkout(tmp_path: Path, path: str, said: str) -> None:
     assert caught.value.hint
 
 
+def test_signatures_that_a_person_has_git_show(checkout: tuple[Path, str], tmp_path: Path) -> None:
+    folder, first = checkout
+    gpg = tmp_path / "gpg"
+    gpg.write_text(
+        "#!/bin/sh\necho '\n[GNUPG:] SIG_CREATED x' >&2\necho '-----BEGIN PGP SIGNATURE-----'\necho '-----END PGP SIGNATURE-----'\n"
+    )
+    gpg.chmod(0o755)
+    for key, value in (("gpg.program", str(gpg)), ("commit.gpgSign", "true"), ("log.showSignature", "true")):
+        git(folder, "config", key, value)
+    signed = commit(folder, {"src/main.c": "2"})
+    assert signed != first
+    assert len(git(folder, "log", "-1", "--format=%H", "--", "src").split()) > 1, "git shows no signature: nothing is tested"
+    (found,) = code(workspace(folder, stack()))
+    assert found.commit == signed
+
+
 def anothers(tmp_path: Path) -> dict[str, str]:
     """Variables with which git takes every checkout for another user's, as in a container that has it from outside."""
     tmp_path.joinpath("bin").mkdir()

@@ -264,3 +264,19 @@ def test_a_repository_of_all_that_is_here_is_known_by_its_recipes(ws: pipeline.W
     assert repositories.recipes_key(ws, stack) == before, "nothing would ever be remembered"
     (here / "packages/tool/package.py").write_text("new")
     assert repositories.recipes_key(ws, stack) != before
+
+
+def test_another_commit_of_what_a_stack_names_takes_its_place(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    """As one does to try a branch of the recipes that cache.yaml pins: both state the same namespace."""
+    old = commit(tmp_path / "origin", recipes("a", "b"))
+    new = commit(tmp_path / "origin", {"x": ""})
+    url = (tmp_path / "origin").as_uri()
+    own = (f"{url}#{old}:spack_repo/a", f"{url}#{old}:spack_repo/b")
+    stack = replace(ws.settings.stacks["s"], repos=own)
+    ws = replace(ws, settings=replace(ws.settings, stacks={"s": stack}))
+    tried, pinned = repositories.asking_for(ws, [f"{url}#main:spack_repo/a"])
+    assert pinned == (f"{url}#{new}:spack_repo/a",)
+    assert tried.settings.stacks["s"].repos == (*pinned, own[1])
+    assert set(repositories.namespaces(tried, tried.settings.stacks["s"].repos)) == {"a", "b"}
+    every = repositories.with_repos(ws, [f"{url}#{new}"])
+    assert every.settings.stacks["s"].repos == (f"{url}#{new}",), "without a folder it is all of them"
