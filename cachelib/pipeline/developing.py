@@ -50,6 +50,11 @@ def _developed(ws: Workspace, stack: Stack) -> dict[str, tuple[Develop, Path]]:
 def _top(ws: Workspace, name: str, folder: Path) -> Path:
     top = git.top(folder, ws.env) if folder.is_dir() else ""
     if not top or not git.last_commit(folder, ws.env):
+        if folder.is_dir() and git.distrusts(folder, ws.env):
+            raise ConfigError(
+                f"develop: {name}: git doesn't read the checkout that {folder} is in, as another user owns it",
+                hint=f"where you trust it: `git config --global --add safe.directory {folder}` (of a folder inside, its uppermost one)",
+            )
         reason = "is in no git checkout with a commit" if folder.is_dir() else "is no folder"
         raise ConfigError(
             f"develop: {name}: {folder} {reason}",

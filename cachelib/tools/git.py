@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +19,23 @@ def checkout(url: str, version: str, commit: str, folder: Path, env: Mapping[str
     The commit is asked for by its name (one commit, no history); a server that refuses that is asked for the
     tag or branch `version`, which must then be that commit, or where none is told for all that its branches and tags hold.
     """
-    if (folder / ".git").is_dir() and _git(env, folder, "rev-parse", "HEAD").text.strip() == commit:
+    if _is_at(commit, folder, env):
         return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Another may be at it, where runners share a folder (CACHE_SHARED): who comes second finds it done. A kill lets the lock go.
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _is_at(commit, folder, env):
+            return False
+        _check_out(url, version, commit, folder, env)
+    return True
+
+
+def _is_at(commit: str, folder: Path, env: Mapping[str, str]) -> bool:
+    return (folder / ".git").is_dir() and _git(env, folder, "rev-parse", "HEAD").text.strip() == commit
+
+
+def _check_out(url: str, version: str, commit: str, folder: Path, env: Mapping[str, str]) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     partial = folder.with_name(f"{folder.name}.partial")
@@ -33,7 +49,6 @@ def checkout(url: str, version: str, commit: str, folder: Path, env: Mapping[str
         shutil.rmtree(partial, ignore_errors=True)
         _fetch(url, version, commit, partial, env)
     partial.rename(folder)
-    return True
 
 
 def _fetch(url: str, version: str, commit: str, partial: Path, env: Mapping[str, str]) -> None:
@@ -100,12 +115,18 @@ def top(folder: Path, env: Mapping[str, str]) -> str:
     return found.text.strip() if found.code == 0 else ""
 
 
+def distrusts(folder: Path, env: Mapping[str, str]) -> bool:
+    """Whether git refuses to read the checkout that a folder lies in, as another user owns it."""
+    return "dubious ownership" in _git(env, folder, "rev-parse", "--show-toplevel").text
+
+
 def last_commit(folder: Path, env: Mapping[str, str]) -> str:
     """The last commit that changed something in a folder of a checkout; nothing where there is none.
 
     A shallow clone doesn't know more than its own commits: there it is the oldest of them at the latest.
     """
-    found = _git(env, folder, "log", "-1", "--format=%H", "--", ".")
+    # `git log` adds what a person's settings have it add, such as signatures.
+    found = _git(env, folder, "rev-list", "-1", "HEAD", "--", ".")
     return found.text.strip() if found.code == 0 else ""
 
 
@@ -132,7 +153,11 @@ def _git(env: Mapping[str, str], folder: Path, *arguments: str) -> Finished:
 
 def _must(done: Finished, url: str) -> None:
     if done.code != 0:
-        reason = next((line for line in done.lines if line.startswith(("fatal:", "error:"))), done.text.strip() or "no reason given")
+        at = next((at for at, line in enumerate(done.lines) if line.startswith(("fatal:", "error:"))), -1)
+        reason = done.lines[at] if at >= 0 else done.text.strip() or "no reason given"
+        if "Could not read from remote repository" in reason:
+            # Why is what the other side said before: ssh, or the server.
+            reason = "; ".join([*(line.strip() for line in done.lines[max(0, at - 3) : at] if line.strip()), reason])
         raise InstallError(
             f"{url} could not be fetched: {reason}",
             hint="check the network (a proxy goes into HTTPS_PROXY), or use a Spack that is there with --spack; "

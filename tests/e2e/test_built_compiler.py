@@ -6,6 +6,7 @@ Building GCC takes an hour. The recipe here is a compiler to Spack, with all tha
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import archspec.cpu
 import pytest
 
 from cachelib import pipeline
+from cachelib.model.errors import BuildError
 from cachelib.steps.building import parse_lock
 from tests.e2e.conftest import CLIENTS, SHARED, Client
 from tests.support.certificates import Certificates
@@ -106,3 +108,13 @@ def test_a_compiler_is_built_first_and_then_builds_the_rest(
     user.run(*recipes, "install", "--use-buildcache", "only", "--no-check-signature", f"/{app}")
     assert user.run(*recipes, "find", "--format", "{hash}", "sundial").split()[-1] == app
     assert "gcc@14.2.0" not in user.run(*recipes, "find", "--format", "{name}@{version}").split(), "what only building took is not fetched"
+
+
+def test_a_compiler_of_the_machine_is_not_taken_for_one_that_is_built(workspace: pipeline.Workspace, tmp_path: Path) -> None:
+    """Spack takes what is there, and says nothing."""
+    version = subprocess.run(["gcc", "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
+    stack = replace(workspace.settings.stacks["examples"], build_compiler=f"gcc@{version}", specs=("sundial",))
+    ws = replace(workspace, var=tmp_path / "var", settings=replace(workspace.settings, stacks={"examples": stack}))
+    with pytest.raises(BuildError, match="this machine has that already") as caught:
+        pipeline.build(ws, dry_run=True)
+    assert f"compilers: [gcc@{version}]" in caught.value.hint

@@ -165,6 +165,23 @@ def test_a_compiler_that_was_built_compiles_all() -> None:
     assert made["packages"] == {"all": {"require": ["target=x86_64_v3", *languages], "target": ["x86_64_v3"]}}
 
 
+def test_what_an_environment_reuses_is_not_beside_the_built_compiler() -> None:
+    reuse = {"from": [{"type": "environment", "path": "/e", "include": ["gcc"]}]}
+    given = {"concretizer": {"unify": True, "reuse": {"roots": True, "from": [{"type": "local"}, {"type": "buildcache"}]}}}
+    made = environment_yaml(stack(build_compiler="gcc@14.2.0"), ["zlib"], target="", reuse=reuse, mirrors={}, given=given)["spack"]
+    assert made["concretizer"] == {"unify": True, "reuse": reuse}
+
+
+@pytest.mark.parametrize("written", ["+gpu", ["+gpu"]])
+def test_what_a_stack_requires_takes_nothing_away(written: object) -> None:
+    """Spack takes a text for a list of one."""
+    config = {"packages": {"all": {"require": written}, "solver": {"require": written}}}
+    code = [Code(name="solver", version="main", commit="a" * 40)]
+    made = environment_yaml(stack(config=config), ["solver"], target="x86_64_v3", mirrors={}, given=None, code=code)["spack"]
+    assert made["packages"]["all"]["require"] == ["target=x86_64_v3", "+gpu"]
+    assert made["packages"]["solver"]["require"] == ["target=x86_64_v3", f"@main commit={'a' * 40}", "+gpu"]
+
+
 def test_a_given_environment_is_kept() -> None:
     given = {"specs": ["zlib"], "view": True, "packages": {"mpi": {"require": "openmpi"}}, "mirrors": {"mine": "https://m"}}
     made = environment_yaml(stack(unify="true"), ["bzip2"], target="", mirrors={"cache": "file:///m"}, given=given)["spack"]
