@@ -354,6 +354,7 @@ def index(_: Context, config: str = "", to: str = "", full: bool = False, jobs: 
         "out": "folder that takes a mirror per image (default: var/mirror)",
         "image": "pull this image alone",
         "closure": "with what the specs need at run time (--no-closure: without)",
+        "upstreams": "with --out, what they need of the stack's upstreams comes too (--no-upstreams: it doesn't)",
         "dry_run": "print what would be fetched, fetch nothing",
         "signed": "refuse what is not signed by a key of the cache",
         "jobs": JOBS,
@@ -369,13 +370,15 @@ def pull(
     out: str = "",
     image: str = "",
     closure: bool = True,
+    upstreams: bool = True,
     dry_run: bool = False,
     signed: bool = False,
     jobs: int = 16,
     json: str = "",
 ) -> Report:
     """Pull the registry back into a mirror, byte for byte: for clusters without internet."""
-    return pipeline.pull(pipeline.open_workspace(config), spec, to, out, image, closure=closure, dry_run=dry_run, signed=signed, jobs=jobs)
+    ws = pipeline.open_workspace(config)
+    return pipeline.pull(ws, spec, to, out, image, closure=closure, upstreams=upstreams, dry_run=dry_run, signed=signed, jobs=jobs)
 
 
 @task(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from cachelib.model.errors import MirrorError, SigningError, UsageError
-from cachelib.pipeline.signing import keys_folder, open_signing, policy_of, public_keys
+from cachelib.pipeline.signing import keys_folder, open_signing, policy_of, public_keys, upstream_policy
 from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps import reports, signing, signing_reports
 from cachelib.steps.reports import Report
@@ -97,9 +98,11 @@ def _sign(ws: Workspace, out: str) -> Report:
 def _verify(ws: Workspace, out: str, *, required: bool) -> Report:
     told = []
     for mirror in _mirrors(ws, out):
-        with policy_of(ws, required=required) as policy:
-            if policy is None:
+        with policy_of(ws, required=required) as own, upstream_policy(ws, own, required=required) as abroad:
+            if own is None:
                 raise SigningError(f"there are no keys in {keys_folder(ws)}", hint="`inv keys create` makes one")
+            # What was pulled for a system without internet has builds of upstreams in it, and nobody can tell them apart.
+            policy = replace(abroad, strangers=False) if out and abroad else own
             told.append(signing_reports.findings_report(signing.mirror_findings(mirror, policy), policy, str(mirror.root)))
     return reports.join(told)
 

@@ -8,14 +8,17 @@ from pathlib import Path
 from cachelib.model.digest import Digest
 from cachelib.model.errors import CacheError, ConfigError, RegistryError
 from cachelib.model.image import Layer
-from cachelib.model.oci import RegistryLocation, parse_location
+from cachelib.model.oci import RegistryLocation, parse_location, spec_tag
 from cachelib.model.ports import Repository
 from cachelib.model.record import PackageInfo
+from cachelib.model.spec import Node
 from cachelib.model.stack import Stack, is_release, spack_line
 from cachelib.model.text import printable
 from cachelib.model.upstream import KEPT_LIMIT, Upstream, holders, parse_upstream
 from cachelib.pipeline.workspace import Workspace, now
 from cachelib.steps import layering
+from cachelib.steps.borrowing import Open, UpstreamItem
+from cachelib.steps.fetching import Found, find_in_mirror, find_in_registry
 from cachelib.steps.pushing import PushPlan
 from cachelib.tools import actions
 from cachelib.tools.files import read_limited, write_atomically
@@ -78,6 +81,20 @@ def bring(
     return layering.bring_layers(
         plan, sources, where, target, jobs=jobs, progress=ws.progress, recorded=mirror.record, refusal=refusal
     )  # fmt: skip
+
+
+def opener(ws: Workspace, items: Iterable[UpstreamItem]) -> Open:
+    """What opens the builds of the upstreams that have them; each upstream is one session, whoever asks."""
+    urls = {url for item in items for url in item.urls}
+    registries = {url: open_registry(ws, url) for url in urls if url.startswith("oci")}
+    mirrors = {url: WebMirror(url) for url in urls - registries.keys()}
+
+    def find(url: str, node: Node) -> Found:
+        if url in registries:
+            return find_in_registry(registries[url], spec_tag(node.name, node.version, node.hash))
+        return find_in_mirror(mirrors[url], node)
+
+    return find
 
 
 def _read(ws: Workspace, stack: Stack, url: str) -> Upstream:

@@ -30,9 +30,14 @@ def keys_folder(ws: Workspace) -> Path:
     return ws.folder / "keys"
 
 
-def public_keys(ws: Workspace) -> tuple[PublicKey, ...]:
-    """The public keys beside cache.yaml; raise SigningError for a file that holds none."""
-    paths = sorted(keys_folder(ws).glob("*.pub"))
+def upstream_keys_folder(ws: Workspace) -> Path:
+    """Where the public keys are committed by which builds of upstreams are checked, and no builds of the cache's own."""
+    return keys_folder(ws) / "upstreams"
+
+
+def public_keys(ws: Workspace, folder: Path | None = None) -> tuple[PublicKey, ...]:
+    """The public keys beside cache.yaml, or of another folder; raise SigningError for a file that holds none."""
+    paths = sorted((folder or keys_folder(ws)).glob("*.pub"))
     if not paths:
         return ()
     found: list[PublicKey] = []
@@ -69,11 +74,31 @@ def policy_of(ws: Workspace, repository: Repository | None = None, *, required: 
             raise SigningError("there are no keys to check signatures with", hint=f"put the cache's public keys into {keys_folder(ws)}")
         yield None
         return
+    with _checking(ws, keys, required=required) as policy:
+        yield policy
+
+
+@contextmanager
+def upstream_policy(ws: Workspace, own: Policy | None, *, required: bool = False) -> Iterator[Policy | None]:
+    """How signatures of what upstreams have are checked: by the keys in keys/upstreams, and the cache's own; nothing where there are none.
+
+    What another key signed counts as unsigned: whose it is isn't known here.
+    """
+    keys = (*(own.keys if own else ()), *public_keys(ws, upstream_keys_folder(ws)))
+    if not keys:
+        yield None
+        return
+    with _checking(ws, keys, required=required, strangers=True) as policy:
+        yield policy
+
+
+@contextmanager
+def _checking(ws: Workspace, keys: Sequence[PublicKey], *, required: bool, strangers: bool = False) -> Iterator[Policy]:
     with Gpg(ws.env) as gpg:
         for one in keys:
             gpg.import_keys(one.data)
         known = gpg.public_keys()  # as gpg reads them, whatever was told beside them
-        yield Policy(verifier=gpg, keys=known, required=required)
+        yield Policy(verifier=gpg, keys=known, required=required, strangers=strangers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from cachelib.model.digest import Digest
 from cachelib.model.entry import ENTRY_SUFFIX, LAYOUT_VERSION, SPEC, SPEC_LIMIT, TARBALL, BlobRecord, find_blob, parse_blob_records
 from cachelib.model.errors import FormatError
 from cachelib.model.oci import Descriptor, parse_json
-from cachelib.model.spec import ConcreteSpec, parse_spec
+from cachelib.model.spec import ConcreteSpec, Node, parse_spec
 from cachelib.steps.inflating import inflated
 
 _KEY = "io.github.spack-build-cache.entry"
@@ -53,13 +53,24 @@ def kept_entry(config: Mapping[str, Any], tarball: Descriptor, spec: ConcreteSpe
         raise FormatError("its config holds the entry of another tarball")
     if (spec_blob.digest, spec_blob.size) != (Digest.of(spec_file), len(spec_file)):
         raise FormatError("its config holds an entry whose spec file is another")
-    if _read_spec(spec_file, spec_blob.compression).lines() != spec.lines():
+    if _read_spec(spec_file, spec_blob.compression, "the spec file of the entry in its config").lines() != spec.lines():
         raise FormatError("its config holds the entry of another spec")
     return KeptEntry(raw=raw, spec_file=spec_file, spec_blob=spec_blob, tarball=own)
 
 
-def _read_spec(spec_file: bytes, compression: str) -> ConcreteSpec:
-    what = "the spec file of the entry in its config"
+def read_entry(raw: bytes, spec_file: bytes, node: Node) -> KeptEntry:
+    """The entry of a spec as it lies in somebody else's mirror; raise FormatError where it is another's, or doesn't fit."""
+    records = parse_blob_records(raw)
+    spec_blob = find_blob(records, SPEC)
+    if (spec_blob.digest, spec_blob.size) != (Digest.of(spec_file), len(spec_file)):
+        raise FormatError("its spec file is another than its entry says")
+    root = _read_spec(spec_file, spec_blob.compression, "its spec file").root
+    if (root.hash, root.name, root.version) != (node.hash, node.name, node.version):
+        raise FormatError(f"it holds {root.label}, which is not what its name says")
+    return KeptEntry(raw=raw, spec_file=spec_file, spec_blob=spec_blob, tarball=find_blob(records, TARBALL))
+
+
+def _read_spec(spec_file: bytes, compression: str, what: str) -> ConcreteSpec:
     return parse_spec(parse_json(inflated(spec_file, SPEC_LIMIT, what) if compression == "gzip" else spec_file, what))
 
 
@@ -74,9 +85,8 @@ def make_entry(spec_json: Mapping[str, Any], tarball: Descriptor) -> KeptEntry:
     return KeptEntry(raw=raw, spec_file=spec_file, spec_blob=spec_blob, tarball=own)
 
 
-def entry_path(spec: ConcreteSpec) -> PurePosixPath:
-    """Where an entry lies in a v3 mirror (Spack, url_buildcache.py, `get_manifest_url`)."""
-    root = spec.root
+def entry_path(root: Node) -> PurePosixPath:
+    """Where the entry of a spec lies in a v3 mirror (Spack, url_buildcache.py, `get_manifest_url`)."""
     # Spack, spec.py, format_path: what a version holds of separators must not make folders.
     version = root.version.replace("/", "_").replace("\\", "_")
     return PurePosixPath("v3/manifests/spec", root.name, f"{root.name}-{version}-{root.hash}{ENTRY_SUFFIX}")

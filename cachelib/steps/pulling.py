@@ -12,10 +12,11 @@ from cachelib.model.outcome import Here, NotPulled, Pulled, PullOutcome
 from cachelib.model.ports import Mirror, Progress, Repository
 from cachelib.model.request import Request
 from cachelib.model.signing import Standing
-from cachelib.steps.entries import entry_path, kept_entry, make_entry
+from cachelib.model.spec import Node
+from cachelib.model.upstream import Upstream
+from cachelib.steps.borrowing import UpstreamItem, choose
+from cachelib.steps.fetching import find_in_registry, take
 from cachelib.steps.parallel import in_order, workers
-from cachelib.steps.reading import open_image
-from cachelib.steps.recalling import published_record
 from cachelib.steps.signing import Policy
 
 
@@ -35,41 +36,61 @@ class PullItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullPlan:
-    """What of a repository is to be in the mirror; `missing` names closures that the repository doesn't hold whole."""
+    """What of a repository is to be in the mirror; `missing` names closures that the repository doesn't hold whole.
+
+    `upstream` is what of them upstreams have.
+    """
 
     items: tuple[PullItem, ...]
     missing: tuple[str, ...]
+    upstream: tuple[UpstreamItem, ...] = ()
 
     def to_fetch(self) -> tuple[PullItem, ...]:
         return tuple(item for item in self.items if item.fetch)
 
 
 def plan_pull(
-    catalog: Catalog, mirror: Mirror, requests: Sequence[Request] = (), *, closure: bool = True, policy: Policy | None = None
+    catalog: Catalog,
+    mirror: Mirror,
+    requests: Sequence[Request] = (),
+    *,
+    closure: bool = True,
+    policy: Policy | None = None,
+    upstreams: Sequence[Upstream] = (),
 ) -> PullPlan:
-    """Choose entries, all of them where nothing is asked for; with `closure`, what they need at run time too.
+    """Choose entries, all of them where nothing is asked for; with `closure`, what they need at run time too, of `upstreams` as well.
 
     With `policy`, what is in the mirror without a good signature is fetched again: it may be signed by now.
     Raises UsageError naming the requests that match nothing.
     """
-    why = _chosen(catalog, requests, closure=closure)
+    why, needed = _chosen(catalog, requests, closure=closure, whole=bool(upstreams))
     here = _here(mirror, policy)
-    missing = tuple(h for h in why if h not in catalog.entries)
+    lent = tuple(choose(needed, why, upstreams, mirror))
+    missing = needed.keys() - {item.node.hash for item in lent}
     items = []
     for h in sorted(why.keys() & catalog.entries.keys(), key=lambda h: (catalog.entries[h].tag, h)):
         entry = catalog.entries[h]
         present = here.get(h) == entry.tarball.digest.hex
         label = catalog.spec(h).label
         items.append(PullItem(entry=entry, label=label, fetch=not present, reason="in the mirror already" if present else why[h]))
-    return PullPlan(items=tuple(items), missing=tuple(why[h] for h in missing))
+    return PullPlan(items=tuple(items), missing=tuple(f"{why[h]}, which is not published" for h in needed if h in missing), upstream=lent)
 
 
-def _chosen(catalog: Catalog, requests: Sequence[Request], *, closure: bool) -> dict[str, str]:
-    """The DAG hashes to pull, each with its reason."""
+def _chosen(catalog: Catalog, requests: Sequence[Request], *, closure: bool, whole: bool) -> tuple[dict[str, str], dict[str, Node]]:
+    """The DAG hashes to pull, each with its reason, and the nodes of those that are not published.
+
+    Where everything is pulled, that is only looked for if all is to be `whole`.
+    """
+    needed: dict[str, Node] = {}
     if not requests:
-        return dict.fromkeys(catalog.entries, "not in the mirror")
+        why = dict.fromkeys(catalog.entries, "not in the mirror")
+        for spec in map(catalog.spec, sorted(catalog.entries) if whole and closure else ()):
+            for node in spec.runtime_closure():
+                if node.hash not in why:
+                    why[node.hash], needed[node.hash] = f"{spec.label} needs {node.label}", node
+        return why, needed
+    why = {}
     specs = {h: catalog.spec(h) for h in catalog.entries}
-    why: dict[str, str] = {}
     for request in requests:
         found = [spec for spec in specs.values() if request.matches(spec)]
         if not found:
@@ -78,9 +99,10 @@ def _chosen(catalog: Catalog, requests: Sequence[Request], *, closure: bool) -> 
             why[spec.root.hash] = f"asked for by {request.text!r}"
             for node in spec.runtime_closure() if closure else ():
                 if node.hash not in catalog.entries:
-                    why.setdefault(node.hash, f"{spec.label} needs {node.label}, which is not published")
+                    needed.setdefault(node.hash, node)
+                    why.setdefault(node.hash, f"{spec.label} needs {node.label}")
                 why.setdefault(node.hash, f"{spec.label} needs it")
-    return why
+    return why, needed
 
 
 def _here(mirror: Mirror, policy: Policy | None) -> dict[str, str]:
@@ -108,28 +130,22 @@ def pull(
                 outcomes[item.entry.hash] = NotPulled(reason=error.message)
                 progress.advance(f"failed {item.label}")
     progress.finish()
-    # A run that was killed may have written the last entry and not the index.
-    if not all(isinstance(outcome, NotPulled) for outcome in outcomes.values()) and not mirror.is_indexed():
-        mirror.write_index()
+    finish(mirror, outcomes)
     return outcomes
 
 
+def finish(mirror: Mirror, outcomes: Mapping[str, PullOutcome]) -> None:
+    """Write the index of a mirror into which something was pulled."""
+    # A run that was killed may have written the last entry and not the index.
+    if not all(isinstance(outcome, NotPulled) for outcome in outcomes.values()) and not mirror.is_indexed():
+        mirror.write_index()
+
+
 def _pull_one(repository: Repository, mirror: Mirror, policy: Policy | None, item: PullItem) -> Pulled:
-    image = open_image(repository, item.entry.tag)
-    kept = kept_entry(image.config, image.tarball, image.spec)
-    entry = kept or make_entry(image.config["spec"], image.tarball)
+    found = find_in_registry(repository, item.entry.tag)
     if policy is not None:
-        policy.demand(item.entry.hash, entry.raw)
-    received = 0
-    if not mirror.has_blob(entry.tarball, whole=True):
-        mirror.put_blob(entry.tarball, repository.stream_blob(image.tarball))
-        received = entry.tarball.size
-    mirror.put_blob(entry.spec_blob, [entry.spec_file])
-    path = entry_path(image.spec)
-    if (record := published_record(image)) is not None:
-        mirror.write_record(record)
-    mirror.put_entry(path, entry.raw)
-    return Pulled(path=str(path), received=received, original=kept is not None)
+        policy.demand(item.entry.hash, found.entry.raw)
+    return take(found, mirror)
 
 
 def total(items: Iterable[PullItem]) -> int:

@@ -96,6 +96,8 @@ class Policy:
     verifier: Verifier
     keys: tuple[PublicKey, ...]
     required: bool = False
+    #: What a key signed that isn't known here is taken like what nobody signed: an upstream's, which others check by its key.
+    strangers: bool = False
     #: What was found, by DAG hash; filled as entries are looked at.
     found: dict[str, Signature] = field(default_factory=dict)
 
@@ -107,9 +109,20 @@ class Policy:
     def demand(self, dag_hash: str, raw: bytes) -> None:
         """Raise SigningError for an entry that is not to be taken."""
         signature = self.look(dag_hash, raw)
-        if signature.standing is Standing.GOOD or (signature.standing is Standing.UNSIGNED and not self.required):
-            return
-        raise SigningError(f"refused: {signature.words}")
+        if self.refuses(signature):
+            raise SigningError(f"refused: {signature.words}")
+
+    def refuses(self, signature: Signature) -> bool:
+        """Whether what is signed so is not to be taken."""
+        match signature.standing:
+            case Standing.GOOD:
+                return False
+            case Standing.UNSIGNED:
+                return self.required
+            case Standing.FOREIGN:
+                return self.required or not self.strangers
+            case Standing.BAD | Standing.REVOKED:
+                return True
 
 
 def mirror_findings(mirror: Mirror, policy: Policy) -> Iterator[Finding]:

@@ -19,9 +19,10 @@ def policy_report(policy: Policy, hashes: Collection[str], where: str) -> Report
     counts = Counter(signature.fingerprint for signature in found.values() if signature.standing is Standing.GOOD)
     lines = [f"  signed   {count} by {keys.get(fingerprint, fingerprint)}" for fingerprint, count in sorted(counts.items())]
     told = Counter(signature.standing for signature in found.values())
-    refused = told[Standing.BAD] + told[Standing.FOREIGN] + told[Standing.REVOKED] + (told[Standing.UNSIGNED] if policy.required else 0)
+    refused = sum(map(policy.refuses, found.values()))
     unsigned = told[Standing.UNSIGNED]
-    last = f"signatures: {told[Standing.GOOD]} good, {unsigned} unsigned, {refused} refused, in {where}"
+    foreign = f"{told[Standing.FOREIGN]} by keys that aren't known here, " if policy.strangers and told[Standing.FOREIGN] else ""
+    last = f"signatures: {told[Standing.GOOD]} good, {unsigned} unsigned, {foreign}{refused} refused, in {where}"
     items = [{"label": h, "outcome": str(s.standing), "fingerprint": s.fingerprint} for h, s in sorted(found.items())]
     return Report(lines=(*lines, last), data=(step_data("signatures", where, items),))
 

@@ -86,3 +86,18 @@ def test_a_cache_on_another(
     client.run("install", "--use-buildcache", "only", "--no-check-signature", f"/{h}")
     said = subprocess.run([program(client, "sundial"), "52", "172"], text=True, capture_output=True, check=True).stdout
     assert said == "16.50 hours of daylight\n"
+
+    # Pulled for a machine without internet, it is whole: a Spack that knows of nothing else installs from it.
+    done = pipeline.pull(ws, out=str(tmp_path / "usb"), upstreams=False)
+    assert {name.name for name in DiskMirror(tmp_path / "usb/v1.1").names()} == {"sundial"}, done.text
+    done = pipeline.pull(ws, out=str(tmp_path / "usb"))
+    assert done.exit_code == 0, done.text
+    needed = {node.name for node in load_catalog(own).spec(h).runtime_closure()}
+    assert {"sundial", "libsundial"} <= needed
+    assert {name.name for name in DiskMirror(tmp_path / "usb/v1.1").names()} == needed
+    client.wipe()
+    offline = dataclasses.replace(client, mirrors={"usb": (tmp_path / "usb/v1.1").as_uri()})
+    assert "libsundial" in offline.run("buildcache", "list", "--allarch")
+    offline.run("install", "--use-buildcache", "only", "--no-check-signature", f"/{h}")
+    said = subprocess.run([program(offline, "sundial"), "52", "172"], text=True, capture_output=True, check=True).stdout
+    assert said == "16.50 hours of daylight\n"
