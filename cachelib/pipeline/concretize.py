@@ -21,6 +21,7 @@ from cachelib.model.upstream import upstream_mirrors
 from cachelib.pipeline.repositories import recipes_key
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building
+from cachelib.steps.compilers import check_built
 from cachelib.steps.developing import check_known
 from cachelib.steps.environments import environment_yaml, lock_key, merge_locks, merged_yaml
 from cachelib.steps.targets import Batch, divide
@@ -108,6 +109,8 @@ class Concretizer:
             return self, [], []
         asked = replace(batch, requests=(with_target(compiler, batch.target),))
         env, lock, rejected = self._batch(asked, given and {**given, "specs": []}, frozenset())
+        if lock is not None:
+            check_built(lock)
         reuse = {"from": [{"type": "environment", "path": str(env), "include": [compiler.partition("@")[0]]}]}
         return replace(self, reuse=reuse), [(env, lock)] if lock is not None else [], rejected
 

@@ -13,8 +13,12 @@ from cachelib.tools import git
 
 
 def checkouts(ws: Workspace, stack: Stack) -> dict[str, Path]:
-    """The git checkout that has the code of each package; raise ConfigError where it lies in none."""
-    return {name: _top(ws, name, folder) for name, (_, folder) in _developed(ws, stack).items()}
+    """The git checkout that has the code of each package, to be fetched from there; raise ConfigError where it lies in none."""
+    found = {}
+    for name, (_, folder) in _developed(ws, stack).items():
+        found[name] = _top(ws, name, folder)
+        git.complete(folder, git.last_commit(folder, ws.env), ws.env)
+    return found
 
 
 def code_of(ws: Workspace, stack: Stack) -> tuple[Code, ...]:

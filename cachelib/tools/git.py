@@ -10,6 +10,8 @@ from pathlib import Path
 from cachelib.model.errors import InstallError
 from cachelib.tools.process import Finished, run
 
+#: The tree that holds nothing.
+_NOTHING = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _KEPT = ("GIT_CONFIG", "GIT_SSL", "GIT_SSH", "GIT_ASKPASS")
 
 
@@ -128,6 +130,16 @@ def last_commit(folder: Path, env: Mapping[str, str]) -> str:
     # `git log` adds what a person's settings have it add, such as signatures.
     found = _git(env, folder, "rev-list", "-1", "HEAD", "--", ".")
     return found.text.strip() if found.code == 0 else ""
+
+
+def complete(folder: Path, commit: str, env: Mapping[str, str]) -> None:
+    """Have all of a commit in a checkout whose clone is partial; raise InstallError where that can't be fetched.
+
+    Such a clone fetches what it lacks as it needs it, but not for others who fetch from it (git, upload-pack).
+    """
+    if _git(env, folder, "config", "--get-regexp", r"^remote\..*\.promisor$").code == 0:
+        # What a diff needs is fetched at once.
+        _must(_git(env, folder, "diff", "--shortstat", "--no-ext-diff", "--no-textconv", _NOTHING, commit), str(folder))
 
 
 def changes(folder: Path, env: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

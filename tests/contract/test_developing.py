@@ -139,6 +139,21 @@ def test_signatures_that_a_person_has_git_show(checkout: tuple[Path, str], tmp_p
     assert found.commit == signed
 
 
+def test_a_partial_clone_has_all_of_what_is_built(checkout: tuple[Path, str], tmp_path: Path) -> None:
+    """As `filter: blob:none` of actions/checkout makes it: it lacks files of earlier commits, and fetches them for itself alone."""
+    folder, _ = checkout
+    first = commit(folder, {"src/main.c": "2", "README": "said but then"})
+    commit(folder, {"README": "2"})
+    git(folder, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", folder.as_uri(), "partial")
+    assert "?" in git(tmp_path / "partial", "rev-list", "--objects", "--missing=print", first)
+    ws = workspace(tmp_path / "partial", stack())
+    assert checkouts(ws, ws.settings.stacks["mine"]) == {"solver": tmp_path / "partial"}
+    folder.rename(tmp_path / "gone")
+    git(tmp_path, "init", "-q", "fetched")
+    git(tmp_path / "fetched", "fetch", "-q", "--depth", "1", (tmp_path / "partial").as_uri(), first)
+
+
 def anothers(tmp_path: Path) -> dict[str, str]:
     """Variables with which git takes every checkout for another user's, as in a container that has it from outside."""
     tmp_path.joinpath("bin").mkdir()
