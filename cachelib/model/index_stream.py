@@ -1,4 +1,4 @@
-"""Reads whoever's Spack index piece by piece: of hundreds of megabytes, only the hashes of what is there are kept."""
+"""Reads whoever's Spack index piece by piece: of hundreds of megabytes, only the hashes and names of what is there are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from cachelib.model.database import DATABASE_VERSION
 from cachelib.model.errors import FormatError
 from cachelib.model.spec import check_hash
-from cachelib.model.upstream import MOST
+from cachelib.model.upstream import MOST, package_name
 
 #: An entry of more characters than this is none: real ones have some thousand.
 ENTRY = 4 * 1024 * 1024
@@ -21,12 +21,14 @@ _END = re.compile(r"\s*\}\s*\}\s*\}\s*")
 _HEAD_LENGTH = 4096
 
 
-def present_in(pieces: Iterable[bytes]) -> Iterator[str]:
-    """The DAG hashes of what an index says is there; raise FormatError where it is no index of Spack, or no longer one.
+def present_in(pieces: Iterable[bytes]) -> Iterator[tuple[str, str]]:
+    """The DAG hashes of what an index says is there, each with its package's name (empty where it tells none that is one).
+
+    Raises FormatError where it is no index of Spack, or no longer one.
 
     Every piece is read, so that whoever checks a digest at the end has come to it.
     """
-    return _Reader(pieces).hashes()
+    return _Reader(pieces).present()
 
 
 class _Reader:
@@ -38,7 +40,7 @@ class _Reader:
         self._json = json.JSONDecoder()
         self._text, self._at, self._over = "", 0, False
 
-    def hashes(self) -> Iterator[str]:
+    def present(self) -> Iterator[tuple[str, str]]:
         self._head()
         first, count = True, 0
         while (found := self._entry(first=first)) is not None:
@@ -48,7 +50,8 @@ class _Reader:
             if count > MOST:
                 raise FormatError(f"a Spack index of more than {MOST} specs")
             if record.get("in_buildcache") is True:
-                yield h
+                spec = record.get("spec")
+                yield h, package_name(spec.get("name") if isinstance(spec, dict) else "")
 
     def _head(self) -> None:
         while (head := _HEAD.match(self._text)) is None:

@@ -9,6 +9,7 @@ from cachelib.model.catalog import Catalog
 from cachelib.model.errors import CacheError
 from cachelib.model.inputs import RunInputs
 from cachelib.model.ports import Repository
+from cachelib.model.upstream import Upstream
 from cachelib.pipeline.installing import prepare_spack
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import artifacts, picking, plan_reports, remembering
@@ -18,11 +19,18 @@ from cachelib.steps.targets import targets_here
 
 
 def pick_packages(
-    ws: Workspace, repository: Repository, asked: RunInputs, stack_name: str, spack_root: str = "", *, retry: bool = False
+    ws: Workspace,
+    repository: Repository,
+    asked: RunInputs,
+    stack_name: str,
+    spack_root: str = "",
+    *,
+    retry: bool = False,
+    upstreams: Sequence[Upstream] = (),
 ) -> tuple[tuple[str, ...], Report]:
     """The packages that chance picks for a stack, as requests, and what is to be told of that.
 
-    With `retry`, what failed lately has its turn like any other.
+    With `retry`, what failed lately has its turn like any other. What `upstreams` have is there as if it lay here.
     """
     name, stack = ws.stack(stack_name)
     now = datetime.now(UTC)
@@ -43,5 +51,6 @@ def pick_packages(
         looked = spack.facts(some, targets)
         return {name: reason or unpublishable(stated, stack.licenses) for name, (reason, stated) in looked.items()}
 
-    found = picking.pick(names, asked.random, seed, cached=picking.cached_names(catalog) | mirrored, failing=failing, facts=facts)
+    cached = picking.cached_names(catalog).union(mirrored, *(one.names for one in upstreams))
+    found = picking.pick(names, asked.random, seed, cached=cached, failing=failing, facts=facts)
     return found.names, plan_reports.pick_report(found, name, seed, len(names))

@@ -18,7 +18,7 @@ from cachelib.model.plan import PLAN_VERSION, Action, StackPlan
 from cachelib.model.ports import Repository
 from cachelib.model.schedule import Costs, Limits
 from cachelib.model.spec import Node
-from cachelib.model.upstream import holders
+from cachelib.model.upstream import Upstream, holders
 from cachelib.model.wanted import parse_wanted
 from cachelib.pipeline.layers import read_upstreams
 from cachelib.pipeline.locks import Concretized, concretized
@@ -154,8 +154,9 @@ def _stack(planner: _Planner, name: str, runner: str) -> _Stack:
     ws, asked = planner.ws, planner.asked
     repository = ws.repository(ws.location(planner.to).child(ws.stack(name)[1].image_name))
     requests, told = asked.specs, list[Report]()
+    upstreams = read_upstreams(ws, ws.stack(name)[1])
     if asked.random:
-        requests, picked = pick_packages(ws, repository, asked, name, planner.spack_root, retry=planner.retry)
+        requests, picked = pick_packages(ws, repository, asked, name, planner.spack_root, retry=planner.retry, upstreams=upstreams)
         told.append(picked)
         if not requests:
             return _Stack(told=tuple(told))
@@ -167,7 +168,7 @@ def _stack(planner: _Planner, name: str, runner: str) -> _Stack:
         return _Stack(told=tuple(told))
     # Where Spack refuses all that a stack wants, that is what there is to remember: its weather is not what it was.
     lock = ready.lock or building.Lock(nodes={})
-    made = _plan(planner, repository, ready, lock, runner)
+    made = _plan(planner, repository, ready, lock, runner, upstreams)
     files: dict[str, bytes] = {}
     if made.of(Action.BUILD) or ready.news:
         files |= {f"{made.key}/{file}": data for file, data in ready.files.items()}
@@ -177,13 +178,15 @@ def _stack(planner: _Planner, name: str, runner: str) -> _Stack:
     return _Stack(told=tuple(told), plan=made, files=files, key=ready.key if ready.news and not asked.random else "")
 
 
-def _plan(planner: _Planner, repository: Repository, ready: Concretized, lock: building.Lock, runner: str) -> StackPlan:
+def _plan(
+    planner: _Planner, repository: Repository, ready: Concretized, lock: building.Lock, runner: str, upstreams: Sequence[Upstream]
+) -> StackPlan:
     ws, asked, stack = planner.ws, planner.asked, ready.stack
     tags = whole_tags(repository)
     present = {tag.removesuffix(".spack")[-32:]: f"published in {repository.name}" for tag in tags if tag.endswith(".spack")}
     mirrored = (name.hash for name in ws.mirror(stack.image_name).names(lambda _: None))
     present |= {h: "in the local mirror, to be pushed" for h in mirrored if h not in present}
-    upstream = holders(read_upstreams(ws, stack))
+    upstream = holders(upstreams)
     present |= {h: f"in upstream {upstream[h]}" for h in lock.nodes if h in upstream and h not in present}
     rebuild = frozenset(present.keys() & lock.roots.keys()) if asked.rebuild else frozenset()
     present = {h: where for h, where in present.items() if h not in rebuild}

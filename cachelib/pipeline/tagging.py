@@ -36,9 +36,9 @@ def tag(ws: Workspace, name: str = "", spec: str = "", to: str = "", *, dry_run:
 
 
 def _tag(shelves: Shelves, name: str, text: str, dry_run: bool) -> Report:
-    choices = containing.choose(shelves.catalogs, [parse_request(text)], shelves.wanted)
-    image = choices[0].roots[0].image
+    chosen = [root for _, (root,) in containing.choose_roots(shelves.catalogs, [parse_request(text)], shelves.wanted)]
+    image = chosen[0].image
     # A tag is of one image: what another one has for another architecture it can't name.
-    roots = [choice.roots[0] for choice in choices if choice.roots[0].image == image]
+    roots = [root for root in chosen if root.image == image]
     made = tagging.put_tag(name, roots, shelves.repositories[image], shelves.catalogs[image], dry_run=dry_run)
     return tagging.tag_report(made, dry_run=dry_run)

@@ -17,10 +17,10 @@ from cachelib.model.ports import Progress, Repository
 from cachelib.model.record import PackageInfo, Record
 from cachelib.model.stack import spack_line
 from cachelib.model.text import printable
-from cachelib.model.upstream import MOST, Offer, Upstream
+from cachelib.model.upstream import MOST, Offer, Upstream, package_name
 from cachelib.steps import artifacts, bases
 from cachelib.steps.collecting import web
-from cachelib.steps.image import PREFIX
+from cachelib.steps.image import PREFIX, TITLE
 from cachelib.steps.licensing import withheld
 from cachelib.steps.parallel import in_order, workers
 from cachelib.steps.pushing import PushPlan
@@ -85,7 +85,9 @@ def look_into_mirror(mirror: IndexedMirror, url: str, known: Upstream | None, no
 def _indexed(url: str, digest: str, pieces: Iterator[bytes], known: Upstream | None, now: str) -> Upstream:
     if known is not None and known.digest == digest:
         return known
-    return Upstream(url=url, digest=digest, read=now, offers=dict.fromkeys(present_in(pieces), Offer()))
+    found = dict(present_in(pieces))
+    names = frozenset(found.values()) - {""}
+    return Upstream(url=url, digest=digest, read=now, offers=dict.fromkeys(found, Offer()), names=names)
 
 
 def _cataloged(repository: Repository, url: str, digest: str, root: CatalogRoot, line: str, now: str) -> Upstream:
@@ -93,6 +95,7 @@ def _cataloged(repository: Repository, url: str, digest: str, root: CatalogRoot,
         raise FormatError(f"the catalog of {repository.name} is larger than {_SHARDS} shards of {_BYTES} bytes together")
     offers: dict[str, Offer] = {}
     strangers: dict[str, int] = {}
+    names = set[str]()
     told = False
     keys = sorted(root.shards)
     for at in range(0, len(keys), _AT_ONCE):
@@ -104,12 +107,14 @@ def _cataloged(repository: Repository, url: str, digest: str, root: CatalogRoot,
                 strangers[other if other in strangers or len(strangers) < _LINES else "other"] = strangers.get(other, 0) + 1
             else:
                 offers[h] = _offer(entry)
+                names.add(package_name(entry.annotations.get(TITLE, "").partition("@")[0]))
         if len(offers) > MOST:
             raise FormatError(f"the catalog of {repository.name} has more than {MOST} builds")
     site, source = (web(root.labels.get(f"{_LABEL}{label}", "")) for label in ("url", "source"))
     return Upstream(
-        url=url, digest=digest, read=now, offers=offers, site=site, source=source, strangers=dict(sorted(strangers.items())), told=told
-    )
+        url=url, digest=digest, read=now, offers=offers, site=site, source=source, strangers=dict(sorted(strangers.items())), told=told,
+        names=frozenset(names - {""}),
+    )  # fmt: skip
 
 
 def _offer(entry: CatalogEntry) -> Offer:

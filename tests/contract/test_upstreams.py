@@ -92,6 +92,7 @@ def test_spacks_own_index_is_read_once(double: RegistryDouble, tmp_path: Path) -
     url = put(double, spacks({H: record(), OTHER: record(there=False)}))
     ws = workspace(tmp_path, url)
     assert dict(read(ws).offers) == {H: Offer()}
+    assert read(ws).names == {"zlib"}
     assert "has to be known" in said(ws)
     assert double.count("blobs") == 1
     assert dict(read(ws).offers) == {H: Offer()}
@@ -103,14 +104,19 @@ def test_spacks_own_index_is_read_once(double: RegistryDouble, tmp_path: Path) -
 
 def test_the_catalog_of_one_of_ours_tells_more(double: RegistryDouble, tmp_path: Path) -> None:
     node, other = make_node("zlib"), make_node("bzip2")
-    about = {"io.github.spack-build-cache.spack.version": "1.1.0", "io.github.spack-build-cache.build.seconds": "12.5"}
+    about = {
+        "org.opencontainers.image.title": "zlib@1.0",
+        "io.github.spack-build-cache.spack.version": "1.1.0",
+        "io.github.spack-build-cache.build.seconds": "12.5",
+    }
     catalog = make_catalog([node], [other])
     catalog = replace(
         catalog,
         entries={
             node["hash"]: replace(catalog.entries[node["hash"]], annotations=about),
             other["hash"]: replace(
-                catalog.entries[other["hash"]], annotations={**about, "io.github.spack-build-cache.spack.version": "1.0.2"}
+                catalog.entries[other["hash"]],
+                annotations={**about, "org.opencontainers.image.title": "bzip2@1.0", "io.github.spack-build-cache.spack.version": "1.0.2"},
             ),
         },
     )
@@ -119,6 +125,7 @@ def test_the_catalog_of_one_of_ours_tells_more(double: RegistryDouble, tmp_path:
     found = read(ws)
     size = catalog.entries[node["hash"]].tarball.size
     assert dict(found.offers) == {node["hash"]: Offer(size=size, seconds=12.5)}
+    assert found.names == {"zlib"}
     # What another line of Spack built is not what its hash says.
     assert "which don't count: 1 of v1.0" in said(ws)
     before = double.count("blobs")
@@ -217,7 +224,7 @@ def test_a_memory_that_was_tampered_with_is_none(double: RegistryDouble, tmp_pat
     ws = workspace(tmp_path, url)
     read(ws)
     (path,) = (tmp_path / "var/upstreams").iterdir()
-    for wrong in (b"", b"[" * 100_000, b'{"version": 1, "url": 3}', path.read_bytes().replace(b"up/v1.1", b"up/v1.2")):
+    for wrong in (b"", b"[" * 100_000, b'{"version": 2, "url": 3}', path.read_bytes().replace(b"up/v1.1", b"up/v1.2")):
         path.write_bytes(wrong)
         found = read(ws)
         assert (found.url, set(found.offers)) == (url, {H})
@@ -421,6 +428,66 @@ def test_in_one_registry_layers_are_taken_over(tmp_path: Path) -> None:
         assert not any("http.request.method=PUT" in line for line in asked)
         pipeline.index(ws, f"{server.url}/own")
         assert pipeline.verify(ws, f"{server.url}/own").exit_code == 0
+
+
+def test_a_container_has_the_layers_of_upstreams(tmp_path: Path) -> None:
+    """What its program needs of an upstream in a registry is copied from there; of one on the web it is told why there is none."""
+    with serving_double() as double, serving_double() as second:
+        url, other = f"oci+http://{double.host}/up", f"oci+http://{second.host}/up"
+        below = workspace(tmp_path / "below")
+        (low,) = add_chain(below.mirror("v1.1").root, 1)
+        for place in (url, other):
+            assert pipeline.push(below, place).exit_code == 0
+            pipeline.index(below, place)
+        program = make_node("program", dependencies=[low])
+
+        def made(name: str, *upstreams: str, **more: Any) -> tuple[pipeline.Workspace, Any]:
+            ws = workspace(tmp_path / name, *upstreams, **more)
+            add_entry(ws.mirror("v1.1").root, [program, low])
+            pipeline.push(ws)
+            pipeline.index(ws)
+            return ws, pipeline.container(ws, specs=["program"], base=base_image(tmp_path), tags=["it"])
+
+        ws, report = made("own", f"{url}/v1.1")
+        assert report.exit_code == 0, report.text
+        assert "2 packages (1 of upstreams)" in report.text
+        own = ws.repository(ws.location("").child("v1.1"))
+        raw = own.manifest("it")
+        assert raw is not None
+        layers = json.loads(raw.data)["layers"]
+        (entry,) = DiskMirror(tmp_path / "below/var/mirror/v1.1").entries()
+        assert [layer["digest"] for layer in layers[1:2]] == [str(entry.tarball.digest)]
+        for layer in layers:
+            assert hashlib.sha256(own.read_blob(Descriptor.parse(layer))).hexdigest() == layer["digest"].removeprefix("sha256:")
+        # Its tag is one of ours, and names what is there: nothing of it is amiss, and the same again sends nothing.
+        assert pipeline.verify(ws).exit_code == 0
+        asked = double.count("GET .*blobs")
+        assert pipeline.container(ws, specs=["program"], base=base_image(tmp_path), tags=["it"]).data[0]["sent"] == 0
+        assert double.count(f"GET .*{entry.tarball.digest}") == 1
+        assert double.count("GET .*blobs") > asked
+        # A tag of one's own needs none of this: it names an image that is here.
+        assert pipeline.tag(ws, "program-latest", "program").exit_code == 0
+
+        add_entry(tmp_path / "disk", [low])
+        DiskMirror(tmp_path / "disk").write_index()
+        _, report = made("web", f"file://{tmp_path}/disk")
+        assert (report.exit_code, "where builds are no layers: the container would not run" in report.text) == (2, True), report.text
+        # What may not be given away isn't, whoever has it: here the image tells no licence.
+        strict = workspace(tmp_path / "own", f"{url}/v1.1", licenses={"deny": ["UNKNOWN"]})
+        report = pipeline.container(strict, specs=["program"], base=base_image(tmp_path), tags=["other"])
+        assert (report.exit_code, "may not be given away: its recipe states no licence" in report.text) == (2, True), report.text
+        assert "other" not in own.tags()
+        _, report = made("gone")
+        assert "which is not published: the container would not run" in report.text
+
+        tag = next(tag for tag in double.tags if tag.startswith("part0"))
+        del double.manifests[double.tags[tag]]
+        ws, report = made("lost", f"{url}/v1.1")
+        assert (report.exit_code, f"which upstream {url}/v1.1 has, and can't give" in report.text) == (7, True), report.text
+        assert "it" not in ws.repository(ws.location("").child("v1.1")).tags()
+        # Another upstream that has it gives it.
+        _, report = made("two", f"{url}/v1.1", f"{other}/v1.1")
+        assert (report.exit_code, second.count(f"GET .*{entry.tarball.digest}")) == (0, 1), report.text
 
 
 def test_weather_site_api_and_why_tell_of_it(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from cachelib.pipeline.picking import pick_packages
 from cachelib.pipeline.workspace import PROJECT
 from cachelib.steps.picking import pick
 from cachelib.steps.reports import Report
+from cachelib.tools.mirror import DiskMirror
 from cachelib.tools.spack import Spack
 from tests.e2e.conftest import Client
+from tests.support.mirrors import add_entry, make_node
 
 PROBE = PROJECT / "cachelib/tools/spack_probe.py"
 #: Packages of which each can't be built and published, and what has to be told of it.
@@ -120,3 +122,24 @@ def test_licences_that_are_not_published_are_not_picked(
     assert set(open_to_all) == {"diffutils", "zlib", "bzip2"}
     assert "diffutils" not in names
     assert not report.exit_code
+
+
+def test_what_an_upstream_has_is_not_picked(workspace: pipeline.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the plan itself: of two packages chance takes the one that no upstream has a build of, and both when both are asked for."""
+    monkeypatch.setattr(Spack, "names", lambda _: ["moonphase", "almanac-data"])
+    to = f"oci-layout:{tmp_path / 'registry'}"
+    ws = replace(workspace, var=tmp_path / "var")
+
+    def picked(ws: pipeline.Workspace, count: int) -> list[str]:
+        report = pipeline.plan(ws, random=count, seed="s", to=to, out=str(tmp_path / "plan"))
+        assert report.exit_code == 0, report.text
+        return [line.split()[1] for line in report.lines if line.startswith("  picked ")]
+
+    first, second = picked(ws, 2)
+    add_entry(tmp_path / "up", [make_node(first)])
+    DiskMirror(tmp_path / "up").write_index()
+    stack = replace(ws.settings.stacks["examples"], upstreams=(f"file://{tmp_path / 'up'}",))
+    layered = replace(ws, settings=replace(ws.settings, stacks={"examples": stack}))
+    assert picked(ws, 1) == [first]
+    assert picked(layered, 1) == [second]
+    assert picked(layered, 2) == [second, first]

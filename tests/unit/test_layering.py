@@ -48,7 +48,7 @@ def cut(data: bytes, size: int) -> list[bytes]:
 )
 def test_an_index_in_any_pieces(installs: dict[str, bool], size: int) -> None:
     data = index({h: record(there, name="é") for h, there in installs.items()})
-    assert list(present_in(cut(data, size))) == [h for h, there in installs.items() if there]
+    assert list(present_in(cut(data, size))) == [(h, "zlib") for h, there in installs.items() if there]
 
 
 H = "a" * 32
@@ -94,12 +94,19 @@ def test_an_index_without_end_is_not_held() -> None:
 def test_what_is_remembered_comes_back() -> None:
     one = Upstream(
         url=UP, digest=f"sha256:{'0' * 64}", read="2026-11-01T00:00:00Z", offers={H: Offer(size=5, seconds=1.5), "b" * 32: Offer()},
-        site="https://example.org/", source="https://example.org/s", strangers={"v1.0": 3}, told=True,
+        site="https://example.org/", source="https://example.org/s", strangers={"v1.0": 3}, told=True, names=frozenset({"zlib", "py-x"}),
     )  # fmt: skip
     assert parse_upstream(one.json()) == one
-    for wrong in (b"{}", b"[]", one.json().replace(b'"version":1', b'"version":0'), one.json().replace(H.encode(), b"no hash")):
+    for wrong in (b"{}", b"[]", one.json().replace(b'"version":2', b'"version":1'), one.json().replace(H.encode(), b"no hash")):
         with pytest.raises(FormatError):
             parse_upstream(wrong)
+
+
+@pytest.mark.parametrize("name", [None, 7, ["zlib"], "", "../x", "a b", "x" * 129, "-rf", "a\n"])
+def test_a_name_that_is_none_is_left_out(name: object) -> None:
+    """The build counts all the same."""
+    data = index({H: {"spec": {"name": name}, "in_buildcache": True}, "b" * 32: {"spec": name, "in_buildcache": True}})
+    assert list(present_in([data])) == [(H, ""), ("b" * 32, "")]
 
 
 def test_the_first_upstream_that_has_it_counts() -> None:
