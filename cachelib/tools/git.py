@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from cachelib.model.errors import InstallError
@@ -24,13 +26,28 @@ def checkout(url: str, version: str, commit: str, folder: Path, env: Mapping[str
     if _is_at(commit, folder, env):
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Another may be at it, where runners share a folder (CACHE_SHARED): who comes second finds it done. A kill lets the lock go.
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # Another may be at it, where runners share a folder (CACHE_SHARED): who comes second finds it done.
+    with _alone(folder.with_name(f"{folder.name}.lock")):
         if _is_at(commit, folder, env):
             return False
         _check_out(url, version, commit, folder, env)
     return True
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock file, which is gone afterwards; a kill lets the lock go."""
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever had it before took the file away: a lock on that keeps nobody out.
+            if os.fstat(lock.fileno()).st_nlink == 0:
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
 def _is_at(commit: str, folder: Path, env: Mapping[str, str]) -> bool:
