@@ -22,7 +22,7 @@ from cachelib.steps.pages.failing import failing
 from cachelib.steps.pages.news import feeds, newest, sitemap
 from cachelib.steps.pages.outlook import outlooks, ready
 from cachelib.steps.pages.readme import readme_files
-from cachelib.steps.pages.using import front_images, mirror_files
+from cachelib.steps.pages.using import every_upstream, front_images, mirror_files
 from cachelib.steps.search import search_files
 
 __all__ = ["SiteImage", "render"]
@@ -91,7 +91,7 @@ def _pages(site: Site, contents: Contents, users: Mapping[str, Sequence[str]], t
     yield page("packages/", "packages.html")
     yield page("build/", "build.html")
     yield page("search/", "search.html")
-    yield page("why/", "why.html")
+    yield page("why/", "why.html", upstreams=every_upstream(contents))
     for shown in package_pages(contents, users):
         package = shown.package
         yield page(f"packages/{package.path}/", "package.html", shown=shown, package=package, newest=shown.newest)

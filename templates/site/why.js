@@ -11,6 +11,7 @@ const form = document.getElementById("ask");
 const pasted = document.getElementById("pasted");
 const status = document.getElementById("status");
 const answers = document.getElementById("answers");
+const upstreams = document.getElementById("upstreams");
 let turn = 0;
 
 form.hidden = false;
@@ -62,6 +63,9 @@ function read(text) {
   return roots.slice(0, ROOTS).map((root) => ({ root: held.get(root.hash), nodes: held, request: plain(root.spec ?? "") }));
 }
 
+// What is to be known of what isn't here: the caches that this one stands on are not looked at. Nothing where there are none.
+const elsewhere = () => (upstreams ? [upstreams.content.cloneNode(true)] : []);
+
 const label = (node) => `${plain(node.name)}@${plain(node.version)}`;
 
 // Of a lock file: which of its roots are here; each of the others is explained on request.
@@ -78,7 +82,7 @@ async function list(asked) {
     rows.push(make("li", {}, present ? make("a", { href: buildPage(one.root.hash) }, name) : name, " ",
       one.root.external ? make("span", { class: "muted" }, "taken from your machine") : present ? make("span", { class: "muted" }, "is here") : button, more));
   }
-  return [make("h2", {}, `${here} of ${asked.length} are here`), make("ul", { class: "asked" }, rows)];
+  return [make("h2", {}, `${here} of ${asked.length} are here`), ...(here < asked.length ? elsewhere() : []), make("ul", { class: "asked" }, rows)];
 }
 
 async function explain(asked) {
@@ -93,7 +97,7 @@ async function explain(asked) {
       ". If Spack builds it all the same, the mirror is missing, or it is not marked as unsigned: "), code("spack buildcache list --allarch --long", "What Spack finds")];
   }
   const lines = await builds(root.name);
-  if (!lines.length) return [title, make("p", {}, `No build of ${plain(root.name)} is here.`)];
+  if (!lines.length) return [title, make("p", {}, `No build of ${plain(root.name)} is here.`), ...elsewhere()];
   const near = [];
   for (const line of closest(asked, lines)) {
     const found = await spec(line.hash);
@@ -105,12 +109,12 @@ async function explain(asked) {
   // Of builds for several processors the one for the oldest: it runs on most.
   near.sort((a, b) => a.far - b.far || (a.line.target < b.line.target ? -1 : 1));
   const [best] = near;
-  if (!best) return [title, make("p", {}, "Its builds can't be read.")];
+  if (!best) return [title, make("p", {}, "Its builds can't be read."), ...elsewhere()];
   const of = lines.length === 1 ? "The only build of it here" : `Of ${lines.length} builds the nearest`;
   return [title, make("p", {}, "Not here. ", `${of} is `, make("a", { href: buildPage(best.line.hash) }, `${label(best.there.root)}/${best.line.hash.slice(0, 7)}`), ":"),
     make("ol", { class: "differing" }, best.told.slice(0, TOLD).map((one) => difference(root.name, one))),
     best.told.length > TOLD ? make("p", {}, `And ${best.told.length - TOLD} differences more.`) : "",
-    make("p", {}, "That build as it is:"), code(`spack install --use-buildcache only /${best.line.hash}`, "To install that build")].filter(Boolean);
+    make("p", {}, "That build as it is:"), code(`spack install --use-buildcache only /${best.line.hash}`, "To install that build"), ...elsewhere()].filter(Boolean);
 }
 
 async function builds(name) {

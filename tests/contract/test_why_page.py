@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cachelib.model.config import Site
+from cachelib.model.upstream import Offer, Upstream
 from cachelib.steps.differing import differences
 from cachelib.steps.rendering import SiteImage, render
 from cachelib.steps.why import advice
@@ -29,13 +31,20 @@ OLD = changed(OURS, ("*", target("x86_64")), ("c-blosc", put("version", to="1.0"
 EVIL = changed(dag("yaml-cpp"), ("yaml-cpp", put("parameters", "build_type", to="$(id)'s; x")))
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("why") / "site"
+@contextmanager
+def serving(folder: Path, *upstreams: Upstream) -> Iterator[str]:
     dags = [[node.raw for node in spec(nodes).nodes.values()] for nodes in (DEBUG, OLD, EVIL, dag("libpng"))]
-    image = SiteImage(name="v1.1", mirror_url="oci://ghcr.io/o/r/v1.1", reference="ghcr.io/o/r/v1.1", catalog=make_catalog(*dags))
+    image = SiteImage(
+        name="v1.1", mirror_url="oci://ghcr.io/o/r/v1.1", reference="ghcr.io/o/r/v1.1", catalog=make_catalog(*dags), upstreams=upstreams
+    )  # fmt: skip
     write_site(folder, render(Site(), [image], TEMPLATES))
     with served(folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("why") / "site") as url:
         yield url
 
 
@@ -103,6 +112,35 @@ def test_a_lock_file(page: Page) -> None:
     other = page.locator("ul.asked li", has_text="sqlite")
     other.get_by_role("button").click()
     expect(other).to_contain_text("No build of sqlite is here.")
+
+
+def test_what_is_not_here_may_be_upstream(chromium: Browser, page: Page, tmp_path: Path) -> None:
+    """Upstreams are part of the cache and are not looked at: that is said of whatever isn't here, and where they are."""
+    told = "The caches that this one stands on were not looked at"
+    upstreams = (
+        Upstream(url="oci://ghcr.io/o/base/v1.1", offers={"a" * 32: Offer()}, site="https://base.example/"),
+        Upstream(url="https://binaries.example/<b>"),
+    )
+    with serving(tmp_path / "site", *upstreams) as url:
+        other = chromium.new_page()
+        other.goto(f"{url}/why/index.html")
+        answer = other.locator("#answers")
+        for nodes in (OURS, dag("sqlite")):
+            paste(other, spec_file(nodes))
+            expect(answer.locator("p.upstreams")).to_have_count(1)
+            expect(answer).to_contain_text(f"{told}: oci://ghcr.io/o/base/v1.1 (1 builds), https://binaries.example/<b> (0 builds).")
+            expect(answer.locator("p.upstreams a")).to_have_attribute("href", "https://base.example/")
+        paste(other, LOCK.read_text(encoding="utf-8"))
+        expect(answer.locator("h2")).to_have_text("1 of 79 are here")
+        expect(answer.locator("p.upstreams")).to_have_count(1)
+        paste(other, spec_file(DEBUG))
+        expect(answer).to_contain_text("It is here: this very build")
+        expect(answer.locator("p.upstreams")).to_have_count(0)
+        other.close()
+    # Where there are none, none are spoken of.
+    paste(page, spec_file(dag("sqlite")))
+    expect(page.locator("#answers")).to_contain_text("No build of sqlite is here.")
+    expect(page.locator("#answers")).not_to_contain_text("stands on")
 
 
 def test_a_file_is_read(page: Page, tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ def front_images(contents: Contents) -> tuple[FrontImage, ...]:
     )  # fmt: skip
 
 
+def every_upstream(contents: Contents) -> tuple[Upstream, ...]:
+    """The upstreams of all images, each once, in the order in which images name them."""
+    return tuple({one.url: one for image in contents.images for one in image.upstreams}.values())
+
+
 def snippets(image: SiteImage, newest: Build | None) -> tuple[Snippet, ...]:
     """The ways to use an image; those for one build name the `newest` of it."""
     # Spack puts a mirror that is added before the others: the image's own comes last, to be asked first.
