@@ -14,8 +14,8 @@ from cachelib.model.setup import is_commit
 MOST_REPOS, LONGEST_REPO = 20, 1000
 # An address of git's own transports, with nothing in it that a program would take for an option or a command, or a list for its end.
 _URL = re.compile(r"(https://|ssh://([A-Za-z0-9][\w.-]*@)?|file:///|git@)[A-Za-z0-9\[][\w.~:/%+=@\[\]-]*", re.ASCII)
-# Of https, a name and a password would be told to everybody who reads the plan.
-_LOGIN = re.compile(r"https://[^/]*@")
+# A name and a password would be told to everybody who reads the plan; of ssh the name is no secret.
+_LOGIN = re.compile(r"(?<=://)(?:(?<!ssh://)[^/]*@|[^/]*:[^/]*@)", re.IGNORECASE)
 _OTHER = re.compile(r"^-|^git@|://|::")
 # A name that git takes (git-check-ref-format), and none that it takes for an option or for an expression.
 _REF = re.compile(r"(?!.*(\.\.|//|/\.|\.lock(/|$)))[A-Za-z0-9_][\w./+-]{0,199}(?<![./])", re.ASCII)
@@ -58,6 +58,9 @@ PackageRepo = FolderRepo | GitRepo
 
 def parse_repo(text: str) -> PackageRepo:
     """Read a folder, or URL[#[REF][:FOLDER]]; raise UsageError naming what is wrong with it."""
+    shown = _LOGIN.sub("", text)
+    if shown != text:
+        raise UsageError(f"the address {shown[:80]} holds a user or a password", hint="everybody reads a plan: have git know them")
     url, _, fragment = text.partition("#")
     if not _URL.match(url):
         if _OTHER.search(url):
@@ -65,9 +68,6 @@ def parse_repo(text: str) -> PackageRepo:
         if not text.strip() or len(text) > LONGEST_REPO or not text.isprintable():
             raise UsageError(f"{text[:80]!r} is no package repository", hint="write a folder with a repo.yaml, or URL#COMMIT[:FOLDER]")
         return FolderRepo(path=text)
-    shown = _LOGIN.sub("https://", url)
-    if shown != url:
-        raise UsageError(f"the address {shown} holds a user or a password", hint="everybody reads a plan: have git know them")
     if len(text) > LONGEST_REPO or not _URL.fullmatch(url):
         raise UsageError(f"{url[:80]!r} is no address of a git repository", hint="it has letters, digits and . _ ~ : / % + = @ - alone")
     ref, _, folder = fragment.partition(":")

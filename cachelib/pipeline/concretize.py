@@ -21,6 +21,7 @@ from cachelib.model.upstream import upstream_mirrors
 from cachelib.pipeline.repositories import recipes_key
 from cachelib.pipeline.workspace import Workspace
 from cachelib.steps import building
+from cachelib.steps.compilers import check_built
 from cachelib.steps.developing import check_known
 from cachelib.steps.environments import environment_yaml, lock_key, merge_locks, merged_yaml
 from cachelib.steps.targets import Batch, divide
@@ -80,13 +81,15 @@ class Concretizer:
         for batch in parts.batches:
             target = batch.target if len(parts.batches) > 1 else ""
             doubtful = frozenset(with_target(request, batch.target) for request in suspects)
-            user, tools, bad = self._with_compiler(batch, given)
+            # A target that one request names is for that one: what the environment lists as a whole is for those of the stack.
+            listed_here = given if batch.target in ("", *self.stack.targets) else given and {**given, "specs": []}
+            user, tools, bad = self._with_compiler(batch, listed_here)
             rejected += bad
             if bad:
                 why = f"{bad[0].request}, which is to build it, is refused"
                 rejected += [building.rejection(request, why) for request in batch.requests or (self.stack.environment,)]
                 continue
-            env, lock, bad = user._batch(batch, given, doubtful)
+            env, lock, bad = user._batch(batch, listed_here, doubtful)
             rejected += bad
             refused_here = {one.request for one in bad}
             suspects |= {request for request in wanted if with_target(request, batch.target) in refused_here}
@@ -106,6 +109,8 @@ class Concretizer:
             return self, [], []
         asked = replace(batch, requests=(with_target(compiler, batch.target),))
         env, lock, rejected = self._batch(asked, given and {**given, "specs": []}, frozenset())
+        if lock is not None:
+            check_built(lock)
         reuse = {"from": [{"type": "environment", "path": str(env), "include": [compiler.partition("@")[0]]}]}
         return replace(self, reuse=reuse), [(env, lock)] if lock is not None else [], rejected
 
@@ -137,9 +142,12 @@ class Concretizer:
     def _attempt(self, batch: Batch, wanted: Sequence[str], given: Mapping[str, Any] | None) -> tuple[Path, str]:
         """Concretize; return the environment's folder and, where it failed, Spack's reason."""
         what = ", ".join(wanted) or self.stack.environment
-        text = yaml.safe_dump(self._yaml(wanted, given, batch.target, beyond=batch.beyond), sort_keys=False)
+        made = self._yaml(wanted, given, batch.target, beyond=batch.beyond)
+        text = yaml.safe_dump(made, sort_keys=False)
         env = self._folder(self._key(text))
-        if (env / "spack.lock").is_file():
+        if "include" in made["spack"]:
+            (env / "spack.lock").unlink(missing_ok=True)  # what those files say by now is Spack's to find out
+        elif (env / "spack.lock").is_file():
             self.ws.progress.say(f"the concretization of {what} is remembered")
             return env, ""
         write_atomically(env / "spack.yaml", text.encode())

@@ -13,8 +13,12 @@ from cachelib.tools import git
 
 
 def checkouts(ws: Workspace, stack: Stack) -> dict[str, Path]:
-    """The git checkout that has the code of each package; raise ConfigError where it lies in none."""
-    return {name: _top(ws, name, folder) for name, (_, folder) in _developed(ws, stack).items()}
+    """The git checkout that has the code of each package, to be fetched from there; raise ConfigError where it lies in none."""
+    found = {}
+    for name, (_, folder) in _developed(ws, stack).items():
+        found[name] = _top(ws, name, folder)
+        git.complete(folder, git.last_commit(folder, ws.env), ws.env)
+    return found
 
 
 def code_of(ws: Workspace, stack: Stack) -> tuple[Code, ...]:
@@ -50,6 +54,11 @@ def _developed(ws: Workspace, stack: Stack) -> dict[str, tuple[Develop, Path]]:
 def _top(ws: Workspace, name: str, folder: Path) -> Path:
     top = git.top(folder, ws.env) if folder.is_dir() else ""
     if not top or not git.last_commit(folder, ws.env):
+        if folder.is_dir() and git.distrusts(folder, ws.env):
+            raise ConfigError(
+                f"develop: {name}: git doesn't read the checkout that {folder} is in, as another user owns it",
+                hint=f"where you trust it: `git config --global --add safe.directory {folder}` (of a folder inside, its uppermost one)",
+            )
         reason = "is in no git checkout with a commit" if folder.is_dir() else "is no folder"
         raise ConfigError(
             f"develop: {name}: {folder} {reason}",

@@ -57,6 +57,7 @@ def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: st
     if stack.container and stack.container != ws.container:
         ws.progress.say(f"stack {name} is built in {stack.container} on GitHub; here it is for the system of this machine")
     spack, _ = prepare_spack(ws, stack, name, spack_root)
+    _check_build_compiler(spack, stack, name)
     chosen = replace(stack, compilers=_compilers(spack, stack, name))
     mirror, location = ws.mirror(stack.image_name), ws.location("").child(stack.image_name)
     concretizer = Concretizer(ws=ws, spack=spack, name=name, stack=chosen, mirror=mirror, location=location, code=code_of(ws, stack))
@@ -65,6 +66,16 @@ def prepare(ws: Workspace, specs: Sequence[str], stack_name: str, spack_root: st
         name=name, stack=stack, spack=spack, mirror=mirror, location=location, env=made.env, lock=made.lock, rejected=made.rejected,
         elsewhere=made.elsewhere,
     )  # fmt: skip
+
+
+def _check_build_compiler(spack: Spack, stack: Stack, name: str) -> None:
+    """Raise BuildError where the machine has the compiler that Spack is to build: it would be taken as it is, and none be built."""
+    there = spack.compilers([stack.build_compiler])[0] if stack.build_compiler else ()
+    if there:
+        raise BuildError(
+            f"stack {name} has Spack build {stack.build_compiler}, and this machine has that already: Spack would take the machine's",
+            hint=f"name another version in `build_compiler`, or have `compilers: [{stack.build_compiler}]` compile in its place",
+        )
 
 
 def _compilers(spack: Spack, stack: Stack, name: str) -> tuple[str, ...]:

@@ -48,8 +48,17 @@ def _pin(ws: Workspace, asked: PackageRepo) -> PackageRepo:
 
 
 def with_repos(ws: Workspace, repos: Sequence[str]) -> Workspace:
-    """The same with further package repositories, pinned ones, before those of each stack."""
-    stacks = {name: replace(stack, repos=joined(repos, stack.repos)) for name, stack in ws.settings.stacks.items()}
+    """The same with further package repositories, pinned ones, before those of each stack.
+
+    Another commit of what a stack names takes the place of the stack's: both would state the same namespaces.
+    """
+    asked = [one for one in map(parse_pinned, repos) if isinstance(one, GitRepo)]
+
+    def stays(repo: str) -> bool:
+        own = parse_pinned(repo)
+        return not isinstance(own, GitRepo) or not any(one.url == own.url and one.folder in ("", own.folder) for one in asked)
+
+    stacks = {name: replace(stack, repos=joined(repos, filter(stays, stack.repos))) for name, stack in ws.settings.stacks.items()}
     return replace(ws, settings=replace(ws.settings, stacks=stacks)) if repos else ws
 
 
@@ -178,4 +187,4 @@ def _having(root: Path, below: Path) -> Iterator[str]:
 def recipes_key(ws: Workspace, stack: Stack) -> tuple[str, ...]:
     """What the recipes of a stack's own repositories are known by: a commit, or a digest of what lies in a folder. Fetches nothing."""
     found = (parse_pinned(repo) for repo in stack.repos)
-    return tuple(tree_digest(ws.folder / one.path) if isinstance(one, FolderRepo) else str(one) for one in found)
+    return tuple(tree_digest(ws.folder / one.path, ws.var) if isinstance(one, FolderRepo) else str(one) for one in found)

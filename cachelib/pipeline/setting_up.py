@@ -16,7 +16,7 @@ from cachelib.pipeline.repositories import asking_for, namespaces
 from cachelib.pipeline.workspace import PROJECT, Workspace, open_workspace
 from cachelib.steps.reports import Report
 from cachelib.tools import actions, git
-from cachelib.tools.spack import Folders, Spack
+from cachelib.tools.spack import Folders, Spack, misc_cache
 
 
 def setup(
@@ -93,14 +93,14 @@ def _install(ws: Workspace, pin: SpackPin, packages: PackagesPin, found: dict[st
         raise InstallError(
             f"Spack {version} can't be set up here", hint="packages are a repository of their own since Spack 1.0: take that or newer"
         )
+    repos = namespaces(ws, own) | {"builtin": str(recipes / "repos" / "spack_repo" / "builtin")}
     settings = {
         "install_tree": {"root": str(folders.store)},
         "build_stage": [str(folders.stage)],
         "source_cache": str(ws.var / "sources"),
-        "misc_cache": str(cache / "misc"),
+        "misc_cache": str(misc_cache(cache, repos)),
         "environments_root": str(ws.var / "environments"),
     }
-    repos = namespaces(ws, own) | {"builtin": str(recipes / "repos" / "spack_repo" / "builtin")}
     spack.write_settings(
         {"config": settings, "repos": repos, "mirrors": {name: {"url": url, "signed": False} for name, url in found.items()}}
     )

@@ -54,11 +54,18 @@ def environment_yaml(
     }
     if beyond:
         ours["concretizer"]["targets"] = {"host_compatible": False}
-    merged = _merge(_merge(dict(given or {}), ours), stack.config)
+    merged = _merge(_merge(_without_reuse(given or {}), ours), stack.config)
     # What lies at a path is no part of a hash of Spack's: it is built as a commit, or not at all.
     merged.pop("develop", None)
     merged["specs"] = [*((given or {}).get("specs") or ()), *requests]
     return {"spack": merged}
+
+
+def _without_reuse(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A person's environment without what it reuses: the sources in such a list would add up with ours."""
+    held = given.get("concretizer")
+    kept = {key: value for key, value in held.items() if key != "reuse"} if isinstance(held, Mapping) else held
+    return {**given, "concretizer": kept} if held is not None else dict(given)
 
 
 def lock_key(spack_commit: str, stack: Stack, environment: str, detected: bytes, recipes: str) -> str:
@@ -102,9 +109,9 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         held = merged.get(key)
         if isinstance(value, Mapping) and isinstance(held, Mapping):
             merged[key] = _merge(held, value)
-        elif isinstance(value, list) and held is not None:
-            # Requirements and the like add up: what a person asked for holds beside what the cache needs.
-            merged[key] = [*(held if isinstance(held, list) else [held]), *value]
+        elif held is not None and (isinstance(value, list) or (key == "require" and value is not None)):
+            # Requirements and the like add up, one written as a text too: what a person asked for holds beside what the cache needs.
+            merged[key] = [*(held if isinstance(held, list) else [held]), *(value if isinstance(value, list) else [value])]
         else:
             merged[key] = value
     return merged

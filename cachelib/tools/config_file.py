@@ -168,6 +168,10 @@ def _semantic(settings: Settings, folder: Path) -> Iterator[tuple[Path_, str]]:
             yield ("stacks", name), f"stack {name} builds nothing: give it `specs` or an `environment`"
         if stack.image_name in RESERVED:
             yield ("stacks", name, "image"), f"{stack.image_name} is a name that the site needs itself: choose another `image`"
+        concretizer = stack.config.get("concretizer")
+        if stack.build_compiler and isinstance(concretizer, dict) and "reuse" in concretizer:
+            at_reuse = ("stacks", name, "config", "concretizer", "reuse")
+            yield at_reuse, "it would take the place of the `reuse` by which Spack takes the `build_compiler`: leave one of them out"
         if stack.environment and not _is_file(folder / stack.environment):
             yield ("stacks", name, "environment"), f"{stack.environment} does not exist, relative to {folder}"
         for at, target in enumerate(stack.targets):
@@ -252,12 +256,8 @@ def _is_folder(path: Path) -> bool:
 
 
 _TYPES = {
-    "string": "text (quote it)",
-    "integer": "a whole number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "a mapping",
-}
+    "string": "text (quote it)", "integer": "a whole number", "boolean": "true or false", "array": "a list", "object": "a mapping",
+}  # fmt: skip
 
 
 def _kind(value: Any) -> str:

@@ -92,10 +92,21 @@ def sweep(folder: Path, *, before: float) -> int:
     return freed
 
 
-def tree_digest(folder: Path) -> str:
-    """What the recipes in a folder say, in one digest."""
+def tree_digest(folder: Path, without: Path | None = None) -> str:
+    """What the recipes in a folder say, in one digest: without what git keeps there, and what lies in the folder `without`."""
     hasher = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            hasher.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in _recipe_files(folder, (), without):
+        hasher.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return hasher.hexdigest()
+
+
+def _recipe_files(folder: Path, above: tuple[Path, ...], without: Path | None) -> Iterator[Path]:
+    """The files below a folder, in order. Links are followed, as Spack follows them, but not in circles."""
+    real = folder.resolve()
+    if real in above or real == without:
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and path.name not in ("__pycache__", ".git"):
+            yield from _recipe_files(path, (*above, real), without)
+        elif path.is_file():
+            yield path

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from cachelib.model.errors import InstallError
 from cachelib.tools.process import Finished, run
 
+#: The tree that holds nothing.
+_NOTHING = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _KEPT = ("GIT_CONFIG", "GIT_SSL", "GIT_SSH", "GIT_ASKPASS")
 
 
@@ -18,8 +23,38 @@ def checkout(url: str, version: str, commit: str, folder: Path, env: Mapping[str
     The commit is asked for by its name (one commit, no history); a server that refuses that is asked for the
     tag or branch `version`, which must then be that commit, or where none is told for all that its branches and tags hold.
     """
-    if (folder / ".git").is_dir() and _git(env, folder, "rev-parse", "HEAD").text.strip() == commit:
+    if _is_at(commit, folder, env):
         return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Another may be at it, where runners share a folder (CACHE_SHARED): who comes second finds it done.
+    with _alone(folder.with_name(f"{folder.name}.lock")):
+        if _is_at(commit, folder, env):
+            return False
+        _check_out(url, version, commit, folder, env)
+    return True
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock file, which is gone afterwards; a kill lets the lock go."""
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever had it before took the file away: a lock on that keeps nobody out.
+            if os.fstat(lock.fileno()).st_nlink == 0:
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(commit: str, folder: Path, env: Mapping[str, str]) -> bool:
+    return (folder / ".git").is_dir() and _git(env, folder, "rev-parse", "HEAD").text.strip() == commit
+
+
+def _check_out(url: str, version: str, commit: str, folder: Path, env: Mapping[str, str]) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     partial = folder.with_name(f"{folder.name}.partial")
@@ -33,7 +68,6 @@ def checkout(url: str, version: str, commit: str, folder: Path, env: Mapping[str
         shutil.rmtree(partial, ignore_errors=True)
         _fetch(url, version, commit, partial, env)
     partial.rename(folder)
-    return True
 
 
 def _fetch(url: str, version: str, commit: str, partial: Path, env: Mapping[str, str]) -> None:
@@ -100,13 +134,29 @@ def top(folder: Path, env: Mapping[str, str]) -> str:
     return found.text.strip() if found.code == 0 else ""
 
 
+def distrusts(folder: Path, env: Mapping[str, str]) -> bool:
+    """Whether git refuses to read the checkout that a folder lies in, as another user owns it."""
+    return "dubious ownership" in _git(env, folder, "rev-parse", "--show-toplevel").text
+
+
 def last_commit(folder: Path, env: Mapping[str, str]) -> str:
     """The last commit that changed something in a folder of a checkout; nothing where there is none.
 
     A shallow clone doesn't know more than its own commits: there it is the oldest of them at the latest.
     """
-    found = _git(env, folder, "log", "-1", "--format=%H", "--", ".")
+    # `git log` adds what a person's settings have it add, such as signatures.
+    found = _git(env, folder, "rev-list", "-1", "HEAD", "--", ".")
     return found.text.strip() if found.code == 0 else ""
+
+
+def complete(folder: Path, commit: str, env: Mapping[str, str]) -> None:
+    """Have all of a commit in a checkout whose clone is partial; raise InstallError where that can't be fetched.
+
+    Such a clone fetches what it lacks as it needs it, but not for others who fetch from it (git, upload-pack).
+    """
+    if _git(env, folder, "config", "--get-regexp", r"^remote\..*\.promisor$").code == 0:
+        # What a diff needs is fetched at once.
+        _must(_git(env, folder, "diff", "--shortstat", "--no-ext-diff", "--no-textconv", _NOTHING, commit), str(folder))
 
 
 def changes(folder: Path, env: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -132,7 +182,11 @@ def _git(env: Mapping[str, str], folder: Path, *arguments: str) -> Finished:
 
 def _must(done: Finished, url: str) -> None:
     if done.code != 0:
-        reason = next((line for line in done.lines if line.startswith(("fatal:", "error:"))), done.text.strip() or "no reason given")
+        at = next((at for at, line in enumerate(done.lines) if line.startswith(("fatal:", "error:"))), -1)
+        reason = done.lines[at] if at >= 0 else done.text.strip() or "no reason given"
+        if "Could not read from remote repository" in reason:
+            # Why is what the other side said before: ssh, or the server.
+            reason = "; ".join([*(line.strip() for line in done.lines[max(0, at - 3) : at] if line.strip()), reason])
         raise InstallError(
             f"{url} could not be fetched: {reason}",
             hint="check the network (a proxy goes into HTTPS_PROXY), or use a Spack that is there with --spack; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import yaml
 
@@ -31,6 +34,8 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 #: The scope below all others, beside the configuration.
 _MACHINE = "machine"
+#: What git is told where Spack runs it.
+_GITCONFIG = "gitconfig"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,22 @@ class Folders:
     stage: Path
     cache: Path
     padding: int
+
+
+def misc_cache(cache: Path, repos: Mapping[str, str]) -> Path:
+    """The folder for what Spack remembers of recipes, in a `cache`: one for each choice of package repositories.
+
+    Spack knows an index of recipes by the namespace, and by its time whether it is old (spack/repo.py, RepoIndex): of two commits of one
+    repository it takes the newer index for both. What was read of its own packages, which takes minutes, is taken along.
+    """
+    own = sorted((namespace, path) for namespace, path in repos.items() if namespace != "builtin")
+    if not own:
+        return cache / "misc"
+    folder = cache / f"misc-{hashlib.sha256(json.dumps(own).encode()).hexdigest()[:12]}"
+    if not folder.exists():
+        for path in sorted(cache.glob("misc*/*/builtin-*.json")):
+            write_atomically(folder / path.parent.name / path.name, path.read_bytes())
+    return folder
 
 
 class Spack:
@@ -60,6 +81,7 @@ class Spack:
             "HOME": str(folders.cache / "home"),
             # clingo comes from this interpreter's environment, so Spack bootstraps nothing from the network.
             "SPACK_PYTHON": python,
+            "GIT_CONFIG_GLOBAL": str(folders.config / _GITCONFIG),
             "SPACK_USER_CONFIG_PATH": str(folders.config),
             "SPACK_SYSTEM_CONFIG_PATH": str(folders.config / _MACHINE),
             "SPACK_USER_CACHE_PATH": str(folders.cache),
@@ -82,7 +104,7 @@ class Spack:
             "build_stage": [str(self._folders.stage)],
             "test_stage": str(self._folders.cache / "test"),
             "source_cache": str(self._folders.cache / "sources"),
-            "misc_cache": str(self._folders.cache / "misc"),
+            "misc_cache": str(misc_cache(self._folders.cache, repos)),
         }
         if new_enough_for_installer:
             config["installer"] = "old"  # whose output is read here; the other one is experimental
@@ -90,6 +112,10 @@ class Spack:
         # Where the code is fetched from is no part of a hash, nor of an environment that goes to other machines.
         fetched = {name: {"package_attributes": {"git": url}} for name, url in (code or {}).items()}
         self.write_settings({"packages": fetched}, scope=self._folders.config / _MACHINE)
+        # Git reads a checkout of another user's only where it is told so in a file, and the person's own is not seen here.
+        tops = [url2pathname(urlsplit(url).path) for url in (code or {}).values()]
+        safe = [f"\tdirectory = {json.dumps(path, ensure_ascii=False)}\n" for top in tops for path in (top, f"{top}/.git")]
+        write_atomically(self._folders.config / _GITCONFIG, "".join(["[safe]\n", *safe]).encode())
 
     def write_settings(self, sections: Mapping[str, Any], *, scope: Path | None = None) -> None:
         """Write sections of the configuration, each as its file; what is as it should be is left alone."""

@@ -107,6 +107,21 @@ def test_a_step_is_one_nox_line(where: str, step: dict[str, Any]) -> None:
     assert set(re.findall(r"--[a-z-]+", match["rest"])) <= flags, where
 
 
+def test_others_actions_are_githubs_own() -> None:
+    """Where an organisation allows no others, one of them would end every job: they are fetched before any condition is looked at."""
+    others = {step["uses"].partition("@")[0] for _, step in steps() if "@" in step.get("uses", "")}
+    assert all(name.startswith("actions/") for name in others), others
+
+
+def test_python_for_containers_is_known_by_its_digest() -> None:
+    """For each architecture that GitHub has runners of."""
+    text = (PROJECT / ".github/actions/tools/python.txt").read_text(encoding="utf-8")
+    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    assert [machine for machine, _, _ in lines] == ["x86_64", "aarch64"]
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for _, digest, _ in lines)
+    assert all(f"-{machine}-unknown-linux-gnu-" in url and "cpython-3.11." in url for machine, _, url in lines)
+
+
 def test_a_worker_may_write_nothing() -> None:
     build = load(PROJECT / ".github/workflows/build-cache.yml")["jobs"]["build"]
     assert set(build["permissions"].values()) == {"read"}

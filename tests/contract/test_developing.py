@@ -18,6 +18,7 @@ from cachelib.model.stack import PackagesPin, SpackPin, Stack
 from cachelib.pipeline import locks
 from cachelib.pipeline.developing import checkouts, code_of
 from cachelib.pipeline.workspace import Workspace
+from cachelib.tools.spack import Folders, Spack
 from tests.conftest import need
 
 COMMIT = "0" * 40
@@ -120,6 +121,68 @@ def test_no_checkout(tmp_path: Path, path: str, said: str) -> None:
         checkouts(workspace(tmp_path, stack(path)), stack(path))
     assert "develop: solver" in caught.value.message
     assert caught.value.hint
+
+
+def test_signatures_that_a_person_has_git_show(checkout: tuple[Path, str], tmp_path: Path) -> None:
+    folder, first = checkout
+    gpg = tmp_path / "gpg"
+    gpg.write_text(
+        "#!/bin/sh\necho '\n[GNUPG:] SIG_CREATED x' >&2\necho '-----BEGIN PGP SIGNATURE-----'\necho '-----END PGP SIGNATURE-----'\n"
+    )
+    gpg.chmod(0o755)
+    for key, value in (("gpg.program", str(gpg)), ("commit.gpgSign", "true"), ("log.showSignature", "true")):
+        git(folder, "config", key, value)
+    signed = commit(folder, {"src/main.c": "2"})
+    assert signed != first
+    assert len(git(folder, "log", "-1", "--format=%H", "--", "src").split()) > 1, "git shows no signature: nothing is tested"
+    (found,) = code(workspace(folder, stack()))
+    assert found.commit == signed
+
+
+def test_a_partial_clone_has_all_of_what_is_built(checkout: tuple[Path, str], tmp_path: Path) -> None:
+    """As `filter: blob:none` of actions/checkout makes it: it lacks files of earlier commits, and fetches them for itself alone."""
+    folder, _ = checkout
+    first = commit(folder, {"src/main.c": "2", "README": "said but then"})
+    commit(folder, {"README": "2"})
+    git(folder, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", folder.as_uri(), "partial")
+    assert "?" in git(tmp_path / "partial", "rev-list", "--objects", "--missing=print", first)
+    ws = workspace(tmp_path / "partial", stack())
+    assert checkouts(ws, ws.settings.stacks["mine"]) == {"solver": tmp_path / "partial"}
+    folder.rename(tmp_path / "gone")
+    git(tmp_path, "init", "-q", "fetched")
+    git(tmp_path / "fetched", "fetch", "-q", "--depth", "1", (tmp_path / "partial").as_uri(), first)
+
+
+def anothers(tmp_path: Path) -> dict[str, str]:
+    """Variables with which git takes every checkout for another user's, as in a container that has it from outside."""
+    tmp_path.joinpath("bin").mkdir()
+    program = tmp_path / "bin/git"
+    program.write_text(f'#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {need("git")} "$@"\n')
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+
+
+def test_a_checkout_of_another_user(checkout: tuple[Path, str], tmp_path: Path) -> None:
+    """In a container for instance: it is a checkout, but git doesn't read it."""
+    folder, _ = checkout
+    ws = dataclasses.replace(workspace(folder, stack()), env=anothers(tmp_path))
+    with pytest.raises(ConfigError, match="another user owns it") as caught:
+        code(ws)
+    assert "safe.directory" in caught.value.hint
+
+
+def test_spack_is_told_which_checkouts_are_trusted(checkout: tuple[Path, str], tmp_path: Path) -> None:
+    """What fetches the code has a home of its own, where nothing is known of what the person trusts."""
+    folder, _ = checkout
+    env = anothers(tmp_path)
+    del env["GIT_CONFIG_GLOBAL"]
+    folders = Folders(config=tmp_path / "config", store=tmp_path, stage=tmp_path, cache=tmp_path, padding=0)
+    spack = Spack(tmp_path, folders, python="python3", env=env)
+    spack.configure({}, new_enough_for_installer=True, code={"solver": folder.as_uri()})
+    told = spack._env | {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    subprocess.run([need("git"), "clone", "-q", folder.as_uri(), str(tmp_path / "fetched")], env=told, check=True, cwd=tmp_path)
+    assert (tmp_path / "fetched/src/main.c").read_text() == "1"
 
 
 def test_an_environments_own_are_built_as_commits_too(checkout: tuple[Path, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,14 @@ def test_a_half_done_checkout_is_taken_up(upstream: tuple[str, list[str]], tmp_p
     git.checkout(url, "v1", commits[1], tmp_path / "out", ENV)
     assert (tmp_path / "out/file").read_text() == "1"
     assert not (tmp_path / "out.partial").exists()
+
+
+def test_several_that_want_the_same_at_once(upstream: tuple[str, list[str]], tmp_path: Path) -> None:
+    url, commits = upstream
+    for at in range(5):  # a race is not lost each time
+        with ThreadPoolExecutor(4) as pool:
+            tries = [pool.submit(git.checkout, url, "v1", commits[1], tmp_path / f"shared/{at}", ENV) for _ in range(4)]
+        assert sorted(one.result() for one in tries) == [False, False, False, True]
 
 
 def test_a_tag_that_moved_is_told(upstream: tuple[str, list[str]], tmp_path: Path) -> None:
@@ -95,3 +104,11 @@ def test_a_tag_or_a_branch_is_a_commit(upstream: tuple[str, list[str]], tmp_path
         git.resolve(url, "v2", ENV)
     with pytest.raises(InstallError, match="could not be fetched"):
         git.resolve((tmp_path / "none").as_uri(), "v1", ENV)
+
+
+def test_what_ssh_says_is_told(tmp_path: Path) -> None:
+    need("git")
+    (tmp_path / "ssh").write_text("#!/bin/sh\necho 'git@host: Permission denied (publickey).' >&2\nexit 255\n")
+    (tmp_path / "ssh").chmod(0o755)
+    with pytest.raises(InstallError, match=r"Permission denied \(publickey\)"):
+        git.resolve("git@host:org/recipes.git", "", {**ENV, "GIT_SSH_COMMAND": str(tmp_path / "ssh")})

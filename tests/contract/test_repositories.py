@@ -239,3 +239,44 @@ def test_other_commits_are_other_concretizations_and_no_checkout_is_needed_to_te
     assert len(keys) == 4
     assert "" not in keys
     assert not (ws.shared / "repos").exists()
+
+
+def test_recipes_behind_a_link_are_told_from_others(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    commit(here, {"own/repo.yaml": "repo: {namespace: own}", "group/tool/package.py": "old"})
+    (here / "own/packages").mkdir()
+    (here / "own/packages/tool").symlink_to("../../group/tool")
+    (here / "own/packages/round").symlink_to("..")
+    stack = replace(ws.settings.stacks["s"], repos=("own",))
+    before = repositories.recipes_key(ws, stack)
+    (here / "group/tool/package.py").write_text("new")
+    assert repositories.recipes_key(ws, stack) != before, "what was concretized with other recipes would be taken for these"
+
+
+def test_a_repository_of_all_that_is_here_is_known_by_its_recipes(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    commit(here, {"repo.yaml": "repo: {namespace: own}", "packages/tool/package.py": "old"})
+    stack = replace(ws.settings.stacks["s"], repos=(".",))
+    before = repositories.recipes_key(ws, stack)
+    (here / ".git/FETCH_HEAD").write_text("x")
+    (here / "var/work").mkdir(parents=True)
+    (here / "var/work/log").write_text("x")
+    assert repositories.recipes_key(ws, stack) == before, "nothing would ever be remembered"
+    (here / "packages/tool/package.py").write_text("new")
+    assert repositories.recipes_key(ws, stack) != before
+
+
+def test_another_commit_of_what_a_stack_names_takes_its_place(ws: pipeline.Workspace, tmp_path: Path) -> None:
+    """As one does to try a branch of the recipes that cache.yaml pins: both state the same namespace."""
+    old = commit(tmp_path / "origin", recipes("a", "b"))
+    new = commit(tmp_path / "origin", {"x": ""})
+    url = (tmp_path / "origin").as_uri()
+    own = (f"{url}#{old}:spack_repo/a", f"{url}#{old}:spack_repo/b")
+    stack = replace(ws.settings.stacks["s"], repos=own)
+    ws = replace(ws, settings=replace(ws.settings, stacks={"s": stack}))
+    tried, pinned = repositories.asking_for(ws, [f"{url}#main:spack_repo/a"])
+    assert pinned == (f"{url}#{new}:spack_repo/a",)
+    assert tried.settings.stacks["s"].repos == (*pinned, own[1])
+    assert set(repositories.namespaces(tried, tried.settings.stacks["s"].repos)) == {"a", "b"}
+    every = repositories.with_repos(ws, [f"{url}#{new}"])
+    assert every.settings.stacks["s"].repos == (f"{url}#{new}",), "without a folder it is all of them"

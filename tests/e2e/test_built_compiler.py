@@ -1,11 +1,13 @@
 """A compiler that Spack builds first, and everything with it: planned, built, published, and installed by a stock Spack that lacks it.
 
-Building GCC takes an hour. The recipe here is a compiler to Spack, with all that this means for order and hashes; it has the system's compile.
+Building GCC takes an hour. The recipe here is a compiler to Spack, with all that this means for order and hashes; it has the system's compile,
+and its version is one that no machine has.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import archspec.cpu
 import pytest
 
 from cachelib import pipeline
+from cachelib.model.errors import BuildError
 from cachelib.steps.building import parse_lock
 from tests.e2e.conftest import CLIENTS, SHARED, Client
 from tests.support.certificates import Certificates
@@ -32,7 +35,7 @@ class Gcc(Package, CompilerPackage):
     """A compiler that is built in no time: it has the system's compile."""
 
     has_code = False
-    version("14.2.0")
+    version("99.1.0")
 
     variant("languages", default="c,c++", values=("ada", "brig", "c", "c++", "d", "fortran", "go", "java", "jit", "lto", "objc", "obj-c++"), multi=True, description="Languages")
     provides("c", "cxx", when="languages=c,c++")
@@ -61,17 +64,23 @@ class Gcc(Package, CompilerPackage):
 '''
 
 
+def tool(folder: Path, version: str = "99.1.0") -> Path:
+    """The package repository with the compiler."""
+    repo = folder / "spack_repo/tool"
+    (repo / "packages/gcc").mkdir(parents=True)
+    (repo / "repo.yaml").write_text("repo:\n  namespace: tool\n  api: v2.0\n", encoding="utf-8")
+    (repo / "packages/gcc/package.py").write_text(RECIPE.replace("99.1.0", version), encoding="utf-8")
+    return repo
+
+
 def test_a_compiler_is_built_first_and_then_builds_the_rest(
     workspace: pipeline.Workspace, registry: Server, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.authority))
-    repo = tmp_path / "spack_repo/tool"
-    (repo / "packages/gcc").mkdir(parents=True)
-    (repo / "repo.yaml").write_text("repo:\n  namespace: tool\n  api: v2.0\n", encoding="utf-8")
-    (repo / "packages/gcc/package.py").write_text(RECIPE, encoding="utf-8")
+    repo = tool(tmp_path)
     stack = workspace.settings.stacks["examples"]
     stack = replace(
-        stack, repos=(*stack.repos, str(repo)), build_compiler="gcc@14.2.0", specs=("sundial",), targets=(str(archspec.cpu.host().family),)
+        stack, repos=(*stack.repos, str(repo)), build_compiler="gcc@99.1.0", specs=("sundial",), targets=(str(archspec.cpu.host().family),)
     )
     ws = replace(workspace, var=tmp_path / "var", settings=replace(workspace.settings, stacks={"examples": stack}))
     base = f"{registry.url}/compiled/cache"
@@ -90,7 +99,7 @@ def test_a_compiler_is_built_first_and_then_builds_the_rest(
 
     built = pipeline.build(ws)
     assert built.exit_code == 0, built.text
-    assert "built    gcc@14.2.0" in built.text
+    assert "built    gcc@99.1.0" in built.text
     assert pipeline.push(ws, base).exit_code == 0
     assert pipeline.index(ws, base).exit_code == 0
     assert "nothing to build" in pipeline.plan(ws, to=base, out=str(tmp_path / "again")).text
@@ -105,4 +114,24 @@ def test_a_compiler_is_built_first_and_then_builds_the_rest(
     recipes = ("-C", str(tmp_path / "scope"))
     user.run(*recipes, "install", "--use-buildcache", "only", "--no-check-signature", f"/{app}")
     assert user.run(*recipes, "find", "--format", "{hash}", "sundial").split()[-1] == app
-    assert "gcc@14.2.0" not in user.run(*recipes, "find", "--format", "{name}@{version}").split(), "what only building took is not fetched"
+    assert "gcc@99.1.0" not in user.run(*recipes, "find", "--format", "{name}@{version}").split(), "what only building took is not fetched"
+
+
+def test_a_compiler_of_the_machine_is_not_taken_for_one_that_is_built(workspace: pipeline.Workspace, tmp_path: Path) -> None:
+    """Spack takes what is there, and says nothing."""
+    version = subprocess.run(["gcc", "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
+    stack = replace(workspace.settings.stacks["examples"], build_compiler=f"gcc@{version}", specs=("sundial",))
+    ws = replace(workspace, var=tmp_path / "var", settings=replace(workspace.settings, stacks={"examples": stack}))
+    with pytest.raises(BuildError, match="this machine has that already") as caught:
+        pipeline.build(ws, dry_run=True)
+    assert f"compilers: [gcc@{version}]" in caught.value.hint
+
+
+def test_a_compiler_older_than_what_builds_it_is_told_at_once(workspace: pipeline.Workspace, tmp_path: Path) -> None:
+    """Spack would search for hours for a way to compile with it."""
+    repo = tool(tmp_path, "4.9.0")
+    stack = workspace.settings.stacks["examples"]
+    stack = replace(stack, repos=(*stack.repos, str(repo)), build_compiler="gcc@4.9.0", specs=("sundial",))
+    ws = replace(workspace, var=tmp_path / "var", settings=replace(workspace.settings, stacks={"examples": stack}))
+    with pytest.raises(BuildError, match=r"gcc@4\.9\.0 would be built with gcc@\S+, which is newer"):
+        pipeline.build(ws, dry_run=True)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import platform
 import subprocess
 import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.e2e.conftest import CLIENTS, EXAMPLES, SHARED
@@ -19,8 +27,25 @@ from tests.support.hub import BUILD_CACHE, Place, log
 IMAGE = f"docker.io/library/debian:13@sha256:{'5' * 64}"
 
 
-def contained(template: Place, image: Image) -> Place:
+@pytest.fixture
+def python(debian: Image, tmp_path: Path) -> Iterator[str]:
+    """A line of .github/actions/tools/python.txt: the python of the tests, which the container sees, in place of one from the internet."""
+    assert debian
+    (tmp_path / "web").mkdir()
+    (tmp_path / "packed/python/bin").mkdir(parents=True)
+    (tmp_path / "packed/python/bin/python3").symlink_to(Path(sys.base_prefix).resolve() / "bin/python3")
+    with tarfile.open(tmp_path / "web/python.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "packed/python", "python")
+    digest = hashlib.sha256((tmp_path / "web/python.tar.gz").read_bytes()).hexdigest()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"{platform.machine()} {digest} http://127.0.0.1:{server.server_port}/python.tar.gz\n"
+        server.shutdown()
+
+
+def contained(template: Place, image: Image, python: str) -> Place:
     """The template with one stack that is built in that image, and one beside it that is not."""
+    (template.harness.settings.repo.folder / ".github/actions/tools/python.txt").write_text(python, encoding="utf-8")
     path = template.harness.settings.repo.folder / "cache.yaml"
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     stack = data["stacks"]["examples"] | {"specs": ["sundial"], "workers": 1}
@@ -76,13 +101,13 @@ def install_in(image: Image, folder: Path, mirror: str, spec: Path) -> str:
     return done.stdout
 
 
-def test_the_jobs_of_a_stack_run_in_its_container(template: Place, debian: Image, tmp_path: Path) -> None:
-    place = contained(template, debian)
+def test_the_jobs_of_a_stack_run_in_its_container(template: Place, debian: Image, python: str, tmp_path: Path) -> None:
+    place = contained(template, debian, python)
     run = place.harness.run(BUILD_CACHE, event="workflow_dispatch")
     assert run.conclusion == "success", log(run)
     planned, built = run.jobs[f"plan (ubuntu-24.04 in {IMAGE})"], run.jobs["build (other on ubuntu-24.04, worker 1)"]
     for job in (planned, built):
-        assert "the container lacks git patch bzip2 xz unzip file make" in job.log.replace("certificates", ""), job.log
+        assert "the container lacks curl git patch bzip2 unzip file make xz ca-certificates" in job.log, job.log
         assert "installing less" in job.log
     assert "the container lacks" not in run.jobs["plan (ubuntu-24.04)"].log
     assert place.published() == {"sundial", "libsundial", "almanac-data", "compiler-wrapper", "gcc-runtime"}
@@ -101,10 +126,12 @@ def test_the_jobs_of_a_stack_run_in_its_container(template: Place, debian: Image
     assert not [name for name in again.jobs if name.startswith("build (")]
 
 
-def test_an_image_that_there_is_not_fails_its_stack_alone(template: Place, debian: Image) -> None:
-    place = contained(template, debian)
-    place.harness.settings.images = {}
+def test_another_python_than_the_locked_one_plans_nothing(template: Place, debian: Image, python: str) -> None:
+    machine, _, url = python.split()
+    place = contained(template, debian, f"{machine} {'0' * 64} {url}\n")
     run = place.harness.run(BUILD_CACHE, event="workflow_dispatch")
-    assert run.jobs[f"plan (ubuntu-24.04 in {IMAGE})"].conclusion == "failure"
+    planned = run.jobs[f"plan (ubuntu-24.04 in {IMAGE})"]
+    assert (planned.conclusion, "computed checksum did NOT match" in planned.log) == ("failure", True), planned.log
+    # The other stack is published all the same.
     assert run.jobs["publish"].conclusion == "success", log(run)
     assert place.published() == {"almanac-data"}

@@ -92,6 +92,26 @@ def test_by_commit_in_the_settings(workspace: pipeline.Workspace, tmp_path: Path
     shutil.rmtree(SHARED / "repos" / new[:12])
 
 
+def test_an_earlier_commit_again(workspace: pipeline.Workspace, tmp_path: Path) -> None:
+    """Spack's index of a later one of that namespace is no index of it: the earlier one has another provider."""
+    provider = {"spack_repo/acme/packages/stone/package.py": RECIPE.format(name="Stone", version="1.0", said="") + '    provides("rock")\n'}
+    wall = RECIPE.format(name="Wall", version="1.0", said="") + '    depends_on("rock")\n'
+    old = commit(tmp_path / "origin", acme("old") | provider | {"spack_repo/acme/packages/wall/package.py": wall})
+    flint = RECIPE.format(name="Flint", version="1.0", said="") + '    provides("rock")\n'
+    new = commit(tmp_path / "origin", acme("new") | {"spack_repo/acme/packages/flint/package.py": flint})
+    found = []
+    for made in (old, new, old):
+        repo = f"{(tmp_path / 'origin').as_uri()}#{made}:spack_repo/acme"
+        ws = pipeline.open_workspace(str(examples(tmp_path / "here", repos=[repo], specs=["wall"])), shared=str(SHARED))
+        shutil.rmtree(ws.var / "work/v1.1/env", ignore_errors=True)  # a lock that is remembered asks nobody
+        report = pipeline.build(ws, dry_run=True)
+        assert report.exit_code == 0, report.text
+        found += [name for name in ("stone", "flint") if f" {name}@" in report.text]
+    assert found == ["stone", "flint", "stone"]
+    shutil.rmtree(SHARED / "repos" / old[:12])
+    shutil.rmtree(SHARED / "repos" / new[:12])
+
+
 def test_a_plan_and_its_workers_have_the_same_commit(workspace: pipeline.Workspace, tmp_path: Path) -> None:
     planned = commit(tmp_path / "origin", acme("planned"))
     url = (tmp_path / "origin").as_uri()
@@ -121,7 +141,8 @@ def test_a_fork_of_spack(workspace: pipeline.Workspace, tmp_path: Path) -> None:
     shared.mkdir()
     (shared / "packages").symlink_to(SHARED / "packages")
     pins = [f"{commit[:12]}-{stack.packages.commit[:12]}" for commit in (stack.spack.commit, made)]
-    shutil.copytree(SHARED / "cache" / pins[0] / "misc", shared / "cache" / pins[1] / "misc")
+    ignored = shutil.ignore_patterns("home", "sources", "reports")
+    shutil.copytree(SHARED / "cache" / pins[0], shared / "cache" / pins[1], ignore=ignored)
     spack = {"version": "v1.1.0", "commit": made, "url": fork.as_uri()}
     ws = pipeline.open_workspace(str(examples(tmp_path / "here", spack=spack, specs=["almanac-data"])), shared=str(shared))
     report = pipeline.build(ws)

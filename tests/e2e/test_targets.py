@@ -139,3 +139,32 @@ def test_a_request_with_a_target_of_its_own_and_one_that_is_refused(workspace: W
     assert f"REJECTED 'moonphase@99 target={first}'" in report.text
     (stack,) = json.loads((tmp_path / "plan/plan.json").read_text(encoding="utf-8"))["stacks"]
     assert sorted(stack["roots"].values()) == [f"moonphase target={first}", f"moonphase+emoji target={second}"]
+
+
+def test_a_target_of_one_request_is_not_for_what_an_environment_lists(workspace: Workspace, tmp_path: Path) -> None:
+    """A matrix is no list of requests: it is concretized as a whole, for each target of the stack and no other."""
+    first, second = TWO[family()]
+    (tmp_path / "spack.yaml").write_text("spack: {specs: [matrix: [[almanac-data], ['@2026:']]]}", encoding="utf-8")
+    ws = stack_of(workspace, first, specs=(f"moonphase target={second}",))
+    stack = replace(ws.settings.stacks["examples"], environment=str(tmp_path / "spack.yaml"))
+    ws = replace(ws, var=tmp_path / "var", settings=replace(ws.settings, stacks={"examples": stack}))
+    report = pipeline.plan(ws, to=f"oci-layout:{tmp_path / 'registry'}", out=str(tmp_path / "plan"))
+    assert report.exit_code == 0, report.text
+    (planned,) = json.loads((tmp_path / "plan/plan.json").read_text(encoding="utf-8"))["stacks"]
+    roots = sorted(planned["roots"].values())
+    assert [root.partition("target=")[2] for root in roots] == [first, second], roots
+
+
+def test_what_an_environment_includes_is_read_each_time(workspace: Workspace, tmp_path: Path) -> None:
+    """A file that it includes can change without it."""
+    (tmp_path / "spack.yaml").write_text("spack: {specs: [], include: [packages.yaml]}", encoding="utf-8")
+    ws = stack_of(workspace, family(), specs=("moonphase",))
+    stack = replace(ws.settings.stacks["examples"], environment=str(tmp_path / "spack.yaml"))
+    ws = replace(ws, var=tmp_path / "var", settings=replace(ws.settings, stacks={"examples": stack}))
+    found = []
+    for variant in ("+emoji", "~emoji", "@99"):
+        (tmp_path / "packages.yaml").write_text(f"packages: {{moonphase: {{require: ['{variant}']}}}}", encoding="utf-8")
+        report = pipeline.build(ws, dry_run=True)
+        found += [report.text if report.exit_code == 0 else report.exit_code]
+    assert found[0] != found[1]
+    assert found[2] == 5, "an earlier lock is none for this"

@@ -13,6 +13,7 @@ from cachelib.model.record import EnvChange, Origin, Record, apply_environment, 
 from cachelib.model.stack import PackagesPin, SpackPin, Stack
 from cachelib.steps import building
 from cachelib.steps.building import LONG, NO_TIME, InstallWatch, Lock, classify, parse_lock, rejection, to_mirror
+from cachelib.steps.compilers import check_built
 from cachelib.steps.developing import check_known
 from cachelib.steps.environments import environment_yaml
 from tests.support.mirrors import make_node
@@ -163,6 +164,39 @@ def test_a_compiler_that_was_built_compiles_all() -> None:
     assert made["concretizer"]["reuse"] == reuse
     languages = ({"spec": f"%{one}=gcc@14.2.0", "when": f"%{one}"} for one in ("c", "cxx", "fortran"))
     assert made["packages"] == {"all": {"require": ["target=x86_64_v3", *languages], "target": ["x86_64_v3"]}}
+
+
+def test_a_compiler_that_could_compile_nothing_is_refused() -> None:
+    def compilers(version: str, by: str, **more: Any) -> Lock:
+        machines = make_node("gcc", by, external={"path": "/usr"})
+        edge = {"name": "gcc", "hash": machines["hash"], "parameters": {"deptypes": ["build"], "virtuals": ["c"]}}
+        made = make_node("gcc", version, dependencies=[edge], **more)
+        data = {"concrete_specs": {one["hash"]: one for one in (machines, made)}, "roots": [{"hash": made["hash"], "spec": "gcc"}]}
+        return parse_lock(data)
+
+    check_built(compilers("14.2.0", by="12.2.0"))
+    check_built(compilers("14.2.0", by="14.2.0"))
+    with pytest.raises(BuildError, match=r"gcc@11\.5\.0 would be built with gcc@12\.2\.0, which is newer"):
+        check_built(compilers("11.5.0", by="12.2.0"))
+    with pytest.raises(BuildError, match="is an external"):
+        check_built(compilers("14.2.0", by="12.2.0", external={"path": "/opt"}))
+
+
+def test_what_an_environment_reuses_is_not_beside_the_built_compiler() -> None:
+    reuse = {"from": [{"type": "environment", "path": "/e", "include": ["gcc"]}]}
+    given = {"concretizer": {"unify": True, "reuse": {"roots": True, "from": [{"type": "local"}, {"type": "buildcache"}]}}}
+    made = environment_yaml(stack(build_compiler="gcc@14.2.0"), ["zlib"], target="", reuse=reuse, mirrors={}, given=given)["spack"]
+    assert made["concretizer"] == {"unify": True, "reuse": reuse}
+
+
+@pytest.mark.parametrize("written", ["+gpu", ["+gpu"]])
+def test_what_a_stack_requires_takes_nothing_away(written: object) -> None:
+    """Spack takes a text for a list of one."""
+    config = {"packages": {"all": {"require": written}, "solver": {"require": written}}}
+    code = [Code(name="solver", version="main", commit="a" * 40)]
+    made = environment_yaml(stack(config=config), ["solver"], target="x86_64_v3", mirrors={}, given=None, code=code)["spack"]
+    assert made["packages"]["all"]["require"] == ["target=x86_64_v3", "+gpu"]
+    assert made["packages"]["solver"]["require"] == ["target=x86_64_v3", f"@main commit={'a' * 40}", "+gpu"]
 
 
 def test_a_given_environment_is_kept() -> None:

@@ -69,6 +69,7 @@ def test_every_problem_is_told_with_its_line() -> None:
         (("unify: true", "repos: [nowhere]"), "nowhere holds no repo.yaml"),
         (("unify: true", "develop: {solver: {spec: solver@main, path: gone}}"), "cache.yaml:6: gone is no folder"),
         (("unify: true", "develop: {solver: {spec: sover@main}}"), "the spec of solver is sover@main, which names another package"),
+        (("    config:", "    build_compiler: gcc@14.2.0\n    config:\n      concretizer: {reuse: true}"), "cache.yaml:12: it would take the place"),
         (("unify: true", "develop: {solver: {spec: solver}}"), "stacks.hpc.develop.solver.spec is 'solver'"),
         (("unify: true", "develop: {solver: {spec: solver@main +gpu}}"), "stacks.hpc.develop.solver.spec is 'solver@main +gpu'"),
         (("unify: true", "develop: {'solver --x': {spec: solver@main}}"), "the name 'solver --x' in stacks.hpc.develop may hold"),

@@ -39,6 +39,19 @@ def test_what_is_meant(text: str, found: FolderRepo | GitRepo) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "https://me:secret@host/r", "https://secret@host/r#main", "ssh://me:secret@host/r", "ssh://secret:@host:22/r", "http://me:secret@host/r",
+        "HTTPS://me:secret@host/r", "git+https://secret@host/r", "https://me:secret#with-a-mark@host/r",
+    ],
+)  # fmt: skip
+def test_a_password_is_refused_and_not_told(text: str) -> None:
+    with pytest.raises(UsageError, match="holds a user or a password") as caught:
+        parse_asked([text], "--repo")
+    assert "secret" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("ext::sh -c touch% hacked", "no address"), ("--upload-pack=touch", "no address"), ("-x", "no address"), ("http://host/r", "no address"),

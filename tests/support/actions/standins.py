@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
-import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-from uv import find_uv_bin
 
 from tests.support.actions.artifacts import download_artifact, upload_artifact
 from tests.support.actions.pages import attest, deploy_pages, upload_pages_artifact
@@ -168,23 +165,6 @@ def setup_python(action: Action) -> None:
     action.say(f"Successfully set up CPython ({version}), that of {sys.prefix}")
 
 
-def setup_uv(action: Action) -> None:
-    """The uv that the tests have, and the python that they run with in the place where that keeps those that it fetched."""
-    action.accept("version", "enable-cache", "ignore-empty-workdir", "python-version", "checksum", "github-token")
-    source, python = Path(find_uv_bin()), Path(sys.base_prefix).resolve()
-    folder = action.temp.parent.parent / "tools" / "uv"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(source, folder / "uv")
-    version = ".".join(map(str, sys.version_info[:3]))
-    kept = action.temp / "python" / f"cpython-{version}-{platform.system().lower()}-{platform.machine()}-gnu"
-    name = f"bin/python3.{sys.version_info.minor}"
-    (kept / "bin").mkdir(parents=True)
-    (kept / name).symlink_to(python / name)
-    action.add_path(folder)
-    action.outputs |= {"uv-path": action.inside(folder / "uv"), "uv-version": action.inputs["version"]}
-    action.say(f"Successfully installed uv, with the python {version} in {python}")
-
-
 def _script(path: Path, command: str) -> None:
     path.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
     path.chmod(0o755)
@@ -193,7 +173,6 @@ def _script(path: Path, command: str) -> None:
 STANDINS: dict[str, StandIn] = {
     "actions/checkout": checkout,
     "actions/setup-python": setup_python,
-    "astral-sh/setup-uv": setup_uv,
     "actions/upload-artifact": upload_artifact,
     "actions/download-artifact": download_artifact,
     "actions/upload-pages-artifact": upload_pages_artifact,
