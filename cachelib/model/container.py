@@ -73,11 +73,12 @@ class Root:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A layer of a container: a published spec, and the image that holds it."""
+    """A layer of a container: a published spec, and the image that holds it: of the cache by name, of an `upstream` by address."""
 
     image: str
     label: str
     entry: CatalogEntry
+    upstream: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

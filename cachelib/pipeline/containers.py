@@ -17,6 +17,7 @@ from cachelib.model.oci import RegistryLocation, parse_json, parse_location
 from cachelib.model.ports import Repository
 from cachelib.model.request import Request, parse_request
 from cachelib.model.wanted import WANTED_LIMIT
+from cachelib.pipeline.lending import Lender
 from cachelib.pipeline.workspace import JOBS, Workspace, check_jobs
 from cachelib.steps import artifacts, building, container_push, containing, remembering, reports
 from cachelib.steps.bases import base_image
@@ -90,15 +91,17 @@ def _container(
     ws: Workspace, shelves: Shelves, to: str, folder: Path, dry_run: bool, jobs: int, name: str, asked: Container
 ) -> Report:  # fmt: skip
     requests = [parse_request(text) for text in asked.specs] or _environment(folder / asked.environment)
-    choices = containing.choose(shelves.catalogs, requests, shelves.wanted)
+    lender = Lender(ws)
+    choices = containing.choose(shelves.catalogs, requests, shelves.wanted, lender.lend)
     below, bases = _bases(ws, asked.base, folder, choices)
     tags = asked.tags or _default_tags(name, asked, choices)
-    made = container_push.make(choices, bases, shelves.repositories, name, ws.labels())
+    sources = {**shelves.repositories, **lender.repositories}
+    made = container_push.make(choices, bases, sources, name, ws.labels(), jobs=jobs)
     target = _target(ws, asked.to, to, folder, choices[0])
     new = container_push.check_tags(target, tags, made)
     sent = 0
     if new and not dry_run:
-        sent = container_push.put(made, target, new, shelves.repositories, below, jobs=jobs, progress=ws.progress)
+        sent = container_push.put(made, target, new, sources, below, jobs=jobs, progress=ws.progress)
     return container_report(made, target.name, tags, new, sent, dry_run=dry_run)
 
 

@@ -1,4 +1,4 @@
-"""Makes the image of a container from values alone: its config, its manifest, and a layer of our own for login shells."""
+"""Makes the image of a container from values alone: its config, its manifest, and a layer of our own, for login shells and links."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from cachelib.model.oci import (
 )
 from cachelib.steps.containing import layer_of
 from cachelib.steps.image import DESCRIPTION_LIMIT, LICENSE_LIMIT, PREFIX
+from cachelib.steps.places import links
 
 #: What tells that a tag is a container of ours, which the next one may replace.
 CONTAINER = f"{PREFIX}container"
@@ -57,8 +58,8 @@ class ContainerImage:
         return self.manifest.media_type == DOCKER_MANIFEST
 
 
-def make_image(choice: Choice, base: BaseImage, environments: Sequence[Mapping[str, str]], labels: Mapping[str, str]) -> ContainerImage:
-    """The image of a container. `environments` are those of its roots' own images, in their order."""
+def make_image(choice: Choice, base: BaseImage, environments: Mapping[str, Mapping[str, str]], labels: Mapping[str, str]) -> ContainerImage:
+    """The image of a container. `environments` are those of its packages' own images, by DAG hash."""
     docker = base.media_type == DOCKER_MANIFEST
     config: dict[str, Any] = copy.deepcopy(dict(base.config)) or {
         "architecture": choice.architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": []},
@@ -66,8 +67,8 @@ def make_image(choice: Choice, base: BaseImage, environments: Sequence[Mapping[s
     given = config.get("config")
     runtime: dict[str, Any] = given if isinstance(given, dict) else {}
     before = read_env(runtime.get("Env"))
-    own, env = merge(before, environments)
-    tar = _profile(own)
+    own, env = merge(before, [environments[root.entry.hash] for root in choice.roots])
+    tar = _top(own, links(environments, (part.entry.hash for part in choice.parts)))
     profile = gzip.compress(tar, mtime=0)
     layers = [layer_of(part) for part in choice.parts]
     top = Layer(digest=Digest.of(profile), size=len(profile), diff_id=Digest.of(tar))
@@ -175,8 +176,11 @@ def _is_list(name: str, value: str) -> bool:
     return name.endswith(_LISTS) and all(part.startswith("/") or not part for part in value.split(":"))
 
 
-def _profile(own: Mapping[str, str]) -> bytes:
-    """A tarball with a script for login shells, which set PATH anew; the same environment gives the same bytes."""
+def _top(own: Mapping[str, str], moved: Mapping[str, str]) -> bytes:
+    """A tarball with a script for login shells, which set PATH anew, and with links from where packages are looked for to where they lie.
+
+    The same gives the same bytes.
+    """
     lines = ["# The environment of the packages in this container; made by the cache that they come from."]
     for key, value in sorted(own.items()):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
@@ -188,12 +192,16 @@ def _profile(own: Mapping[str, str]) -> bytes:
             lines.append(f"export {key}={shlex.quote(value)}")
     data = ("\n".join(lines) + "\n").encode()
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT if moved else tarfile.USTAR_FORMAT) as tar:
         folder, names = "", PROFILE.split("/")
         for name in names[:-1]:
             folder = f"{folder}{name}/"
             tar.addfile(_member(folder.rstrip("/"), tarfile.DIRTYPE, 0o755))
         tar.addfile(_member(PROFILE, tarfile.REGTYPE, 0o644, len(data)), io.BytesIO(data))
+        for path, there in sorted(moved.items()):
+            link = _member(path.lstrip("/"), tarfile.SYMTYPE, 0o777)
+            link.linkname = there
+            tar.addfile(link)
     return file.getvalue()
 
 

@@ -34,12 +34,15 @@ class Made:
 
 
 def make(
-    choices: Sequence[Choice], bases: Sequence[BaseImage], sources: Mapping[str, Repository], name: str, labels: Mapping[str, str]
-) -> Made:
-    """Make the images of a container; of the cache's own images the configs are read, which tell the environment."""
+    choices: Sequence[Choice], bases: Sequence[BaseImage], sources: Mapping[str, Repository], name: str, labels: Mapping[str, str],
+    *, jobs: int,
+) -> Made:  # fmt: skip
+    """Make the images of a container; of all packages' own images the configs are read, which tell the environment."""
     images, told = [], []
     for choice, base in zip(choices, bases, strict=True):
-        environments = [_environment(sources[root.image], root.entry.tag) for root in choice.roots]
+        with workers(jobs) as pool:
+            read = in_order(pool, lambda part: _environment(sources[part.image], part.entry.tag), choice.parts)
+            environments = {part.entry.hash: future.result() for part, future in read}
         told.append(make_labels(choice, name, base, labels))
         images.append(make_image(choice, base, environments, told[-1]))
     shared = {key: value for key, value in told[0].items() if not key.endswith(_OF_ONE)}

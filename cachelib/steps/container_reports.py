@@ -18,7 +18,9 @@ def container_report(made: Made, where: str, tags: Sequence[str], new: Sequence[
     for choice, base, image in zip(made.choices, made.bases, made.images, strict=True):
         roots = ", ".join(f"{root.spec.label}" for root in choice.roots)
         below = f"on {base.name}" if base.name else "on no base: it has no libc and no shell, and does not run by itself"
-        lines.append(f"  linux/{choice.architecture}: {roots}; {len(choice.parts)} packages, {human_bytes(choice.size)}, {below}")
+        lent = sum(part.upstream for part in choice.parts)
+        packages = f"{len(choice.parts)} packages" + (f" ({lent} of upstreams)" if lent else "")
+        lines.append(f"  linux/{choice.architecture}: {roots}; {packages}, {human_bytes(choice.size)}, {below}")
         lines += [f"    WARNING  {warning}" for warning in choice.warnings]
         items.append(_item(choice, base.name, image.manifest.digest))
     names = [f"{where.removeprefix('oci-layout:')}:{tag}" for tag in tags]
@@ -41,6 +43,7 @@ def _item(choice: Choice, base: str, digest: Digest) -> dict[str, Any]:
         "base": base,
         "roots": [{"spec": root.spec.label, "hash": root.entry.hash, "request": root.request} for root in choice.roots],
         "packages": len(choice.parts),
+        "upstream": sum(part.upstream for part in choice.parts),
         "size": choice.size,
         "warnings": list(choice.warnings),
     }

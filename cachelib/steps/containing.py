@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import archspec.cpu
 
 from cachelib.model.catalog import Catalog
 from cachelib.model.container import Choice, Part, Root
-from cachelib.model.errors import UsageError
+from cachelib.model.errors import CacheError, UsageError
 from cachelib.model.image import Layer
 from cachelib.model.oci import go_architecture
 from cachelib.model.request import Request
@@ -24,13 +24,19 @@ _CREATED = "org.opencontainers.image.created"
 _OF_THE_BASE = frozenset({"glibc", "musl"})
 
 
-def choose(catalogs: Mapping[str, Catalog], requests: Sequence[Request], wanted: Set[str] = frozenset()) -> tuple[Choice, ...]:
+#: What an upstream of an image has of a node that the cache lacks, or nothing; raises CacheError where it can't be had.
+Lend = Callable[[str, Node], Part | None]
+
+
+def choose(
+    catalogs: Mapping[str, Catalog], requests: Sequence[Request], wanted: Set[str] = frozenset(), lend: Lend = lambda *_: None
+) -> tuple[Choice, ...]:
     """Choose builds for each architecture that has one for every request; raise UsageError where none has.
 
     `catalogs` are those of the cache's images, by name. Of several builds those that a stack wants today (`wanted`) come first, then newer
-    versions, then those that run on more CPUs, then those that were built last.
+    versions, then those that run on more CPUs, then those that were built last. What they need and the cache lacks is asked of `lend`.
     """
-    return tuple(_choice(catalogs, architecture, roots) for architecture, roots in choose_roots(catalogs, requests, wanted))
+    return tuple(_choice(catalogs, architecture, roots, lend) for architecture, roots in choose_roots(catalogs, requests, wanted))
 
 
 def choose_roots(
@@ -67,12 +73,13 @@ def _candidates(catalogs: Mapping[str, Catalog], request: Request) -> list[Root]
     return found
 
 
-def _choice(catalogs: Mapping[str, Catalog], architecture: str, roots: Sequence[Root]) -> Choice:
+def _choice(catalogs: Mapping[str, Catalog], architecture: str, roots: Sequence[Root], lend: Lend) -> Choice:
     parts: dict[str, Part] = {}
     outside: dict[str, Node] = {}
     for root in roots:
         for node in root.spec.runtime_closure():
-            parts.setdefault(node.hash, _part(catalogs, root, node))
+            if node.hash not in parts:
+                parts[node.hash] = _part(catalogs, root, node, lend)
         for node in _externals(root):
             outside.setdefault(node.name, node)
     return Choice(
@@ -90,10 +97,16 @@ def _rank(chosen: Sequence[Root], wanted: Set[str], root: Root) -> tuple[Any, ..
     return (alike, root.entry.hash in wanted, version_key(node.version), shared, -_level(node.target), created, root.entry.hash)
 
 
-def _part(catalogs: Mapping[str, Catalog], root: Root, node: Node) -> Part:
+def _part(catalogs: Mapping[str, Catalog], root: Root, node: Node, lend: Lend) -> Part:
     for image in (root.image, *catalogs):
         if (entry := catalogs[image].entries.get(node.hash)) is not None:
             return Part(image=image, label=node.label, entry=entry)
+    try:
+        lent = lend(root.image, node)
+    except CacheError as error:
+        raise type(error)(f"{root.spec.label} needs {node.label}, {error.message}: the container would not run", hint=error.hint) from None
+    if lent is not None:
+        return lent
     raise UsageError(
         f"{root.spec.label} needs {node.label}, which is not published: the container would not run",
         hint="build and push it: `inv build --spec` with the same request, then `inv push index`",

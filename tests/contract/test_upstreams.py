@@ -430,24 +430,64 @@ def test_in_one_registry_layers_are_taken_over(tmp_path: Path) -> None:
         assert pipeline.verify(ws, f"{server.url}/own").exit_code == 0
 
 
-def test_a_tag_of_ones_own_needs_no_layers(tmp_path: Path) -> None:
-    """It names an image that is here, whatever that needs of an upstream; a container needs all of it here, and says so."""
-    ws = workspace(tmp_path / "own", f"file://{tmp_path}/up")
-    low = make_node("low")
-    add_entry(ws.mirror("v1.1").root, [make_node("program", dependencies=[low]), low])
-    add_entry(tmp_path / "up", [low])
-    DiskMirror(tmp_path / "up").write_index()
-    pipeline.push(ws)
-    pipeline.index(ws)
-    assert pipeline.tag(ws, "program-latest", "program").exit_code == 0
-    own = ws.repository(ws.location("").child("v1.1"))
-    (entry,) = artifacts.load_catalog(own).entries.values()
-    tagged, image = own.manifest("program-latest"), own.manifest(entry.tag)
-    assert tagged is not None
-    assert image is not None
-    assert tagged.data == image.data
-    refused = pipeline.container(ws, specs=["program"], base="none", tags=["it"])
-    assert (refused.exit_code, "which is not published" in refused.text) == (2, True)
+def test_a_container_has_the_layers_of_upstreams(tmp_path: Path) -> None:
+    """What its program needs of an upstream in a registry is copied from there; of one on the web it is told why there is none."""
+    with serving_double() as double, serving_double() as second:
+        url, other = f"oci+http://{double.host}/up", f"oci+http://{second.host}/up"
+        below = workspace(tmp_path / "below")
+        (low,) = add_chain(below.mirror("v1.1").root, 1)
+        for place in (url, other):
+            assert pipeline.push(below, place).exit_code == 0
+            pipeline.index(below, place)
+        program = make_node("program", dependencies=[low])
+
+        def made(name: str, *upstreams: str, **more: Any) -> tuple[pipeline.Workspace, Any]:
+            ws = workspace(tmp_path / name, *upstreams, **more)
+            add_entry(ws.mirror("v1.1").root, [program, low])
+            pipeline.push(ws)
+            pipeline.index(ws)
+            return ws, pipeline.container(ws, specs=["program"], base=base_image(tmp_path), tags=["it"])
+
+        ws, report = made("own", f"{url}/v1.1")
+        assert report.exit_code == 0, report.text
+        assert "2 packages (1 of upstreams)" in report.text
+        own = ws.repository(ws.location("").child("v1.1"))
+        raw = own.manifest("it")
+        assert raw is not None
+        layers = json.loads(raw.data)["layers"]
+        (entry,) = DiskMirror(tmp_path / "below/var/mirror/v1.1").entries()
+        assert [layer["digest"] for layer in layers[1:2]] == [str(entry.tarball.digest)]
+        for layer in layers:
+            assert hashlib.sha256(own.read_blob(Descriptor.parse(layer))).hexdigest() == layer["digest"].removeprefix("sha256:")
+        # Its tag is one of ours, and names what is there: nothing of it is amiss, and the same again sends nothing.
+        assert pipeline.verify(ws).exit_code == 0
+        asked = double.count("GET .*blobs")
+        assert pipeline.container(ws, specs=["program"], base=base_image(tmp_path), tags=["it"]).data[0]["sent"] == 0
+        assert double.count(f"GET .*{entry.tarball.digest}") == 1
+        assert double.count("GET .*blobs") > asked
+        # A tag of one's own needs none of this: it names an image that is here.
+        assert pipeline.tag(ws, "program-latest", "program").exit_code == 0
+
+        add_entry(tmp_path / "disk", [low])
+        DiskMirror(tmp_path / "disk").write_index()
+        _, report = made("web", f"file://{tmp_path}/disk")
+        assert (report.exit_code, "where builds are no layers: the container would not run" in report.text) == (2, True), report.text
+        # What may not be given away isn't, whoever has it: here the image tells no licence.
+        strict = workspace(tmp_path / "own", f"{url}/v1.1", licenses={"deny": ["UNKNOWN"]})
+        report = pipeline.container(strict, specs=["program"], base=base_image(tmp_path), tags=["other"])
+        assert (report.exit_code, "may not be given away: its recipe states no licence" in report.text) == (2, True), report.text
+        assert "other" not in own.tags()
+        _, report = made("gone")
+        assert "which is not published: the container would not run" in report.text
+
+        tag = next(tag for tag in double.tags if tag.startswith("part0"))
+        del double.manifests[double.tags[tag]]
+        ws, report = made("lost", f"{url}/v1.1")
+        assert (report.exit_code, f"which upstream {url}/v1.1 has, and can't give" in report.text) == (7, True), report.text
+        assert "it" not in ws.repository(ws.location("").child("v1.1")).tags()
+        # Another upstream that has it gives it.
+        _, report = made("two", f"{url}/v1.1", f"{other}/v1.1")
+        assert (report.exit_code, second.count(f"GET .*{entry.tarball.digest}")) == (0, 1), report.text
 
 
 def test_weather_site_api_and_why_tell_of_it(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -14,8 +16,10 @@ from cachelib import pipeline
 from cachelib.model.config import Settings
 from cachelib.steps.artifacts import load_catalog
 from cachelib.tools.mirror import DiskMirror
+from tests.conftest import need
 from tests.e2e.conftest import Client
 from tests.e2e.test_stock_spack import program
+from tests.support.bases import base_of_this_machine
 from tests.support.certificates import Certificates
 from tests.support.docker_registry import Server
 
@@ -101,3 +105,25 @@ def test_a_cache_on_another(
     offline.run("install", "--use-buildcache", "only", "--no-check-signature", f"/{h}")
     said = subprocess.run([program(offline, "sundial"), "52", "172"], text=True, capture_output=True, check=True).stdout
     assert said == "16.50 hours of daylight\n"
+
+    # A container of it has the upstream's layers, and runs.
+    if os.geteuid() == 0:
+        report = pipeline.container(
+            ws, specs=["sundial"], base=base_of_this_machine(tmp_path, "sh"), tags=["tools"], put_to=f"oci-layout:{tmp_path}/containers"
+        )
+        assert report.exit_code == 0, report.text
+        bundle = tmp_path / "bundle"
+        unpack = [need("umoci"), "unpack", "--image", f"{tmp_path}/containers:tools", str(bundle)]
+        subprocess.run(unpack, check=True, capture_output=True)
+        process = json.loads((bundle / "config.json").read_text())["process"]
+        enter = [need("chroot"), str(bundle / "rootfs"), *process["args"], "-c", "sundial --version"]
+        env = dict(item.split("=", 1) for item in process["env"])
+        said = subprocess.run(enter, env=env, capture_output=True, text=True, check=True).stdout
+        assert said == "sundial 1.2.0, libsundial 1.2.0\n"
+        # In the cache's own registry, where the upstream lies too, no layer crosses the wire.
+        before = len(registry.log.read_text().splitlines())
+        beside = pipeline.container(ws, specs=["sundial"], base="none", tags=["beside"])
+        assert beside.exit_code == 0, beside.text
+        libraries = {entry.tarball.digest.hex for entry in DiskMirror(tmp_path / "usb/v1.1").entries()}
+        asked = registry.log.read_text().splitlines()[before:]
+        assert not [line for line in asked if any(digest in line for digest in libraries) and "http.request.method=PUT" in line]
