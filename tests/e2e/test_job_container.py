@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,14 +18,44 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cachelib import pipeline
 from tests.e2e.conftest import CLIENTS, EXAMPLES, SHARED
 from tests.e2e.test_stock_spack import spec_file
 from tests.support.actions.containers import Container, Image
 from tests.support.debian import OS
-from tests.support.hub import BUILD_CACHE, Place, log
+from tests.support.docker_registry import Server
+from tests.support.hub import BUILD_CACHE, Place, log, make_harness, settings, this_project, track
 
 #: Whoever pins it by digest has its concretization remembered.
 IMAGE = f"docker.io/library/debian:13@sha256:{'5' * 64}"
+
+#: A job of one's own in a container, as docs/how-to/use-the-actions.md has it.
+OWN = """
+name: Own
+on: [workflow_dispatch]
+permissions: {}
+jobs:
+  cache:
+    runs-on: ubuntu-24.04
+    container: debian:13
+    env:
+      JOB_CONTAINER: debian:13
+    permissions:
+      contents: read
+    steps:
+      - uses: spack-cache/spack-cache/.github/actions/container@v1
+      - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
+        with:
+          persist-credentials: false
+      - uses: spack-cache/spack-cache/.github/actions/build@v1
+        id: build
+        with:
+          spec: almanac-data
+      - uses: actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0
+        with:
+          name: mirror
+          path: ${{ steps.build.outputs.mirror }}
+"""
 
 
 @pytest.fixture
@@ -135,3 +166,27 @@ def test_another_python_than_the_locked_one_plans_nothing(template: Place, debia
     # The other stack is published all the same.
     assert run.jobs["publish"].conclusion == "success", log(run)
     assert place.published() == {"almanac-data"}
+
+
+def test_the_actions_build_in_a_container_of_ones_own(
+    workspace: pipeline.Workspace, debian: Image, python: str, server: Server, tmp_path: Path
+) -> None:
+    assert workspace.shared == SHARED  # Spack is there
+    folder = tmp_path / "own"
+    (folder / ".github/workflows").mkdir(parents=True)
+    (folder / ".github/workflows/own.yml").write_text(OWN, encoding="utf-8")
+    shutil.copytree(EXAMPLES / "spack_repo", folder / "spack_repo", ignore=shutil.ignore_patterns("__pycache__"))
+    data = yaml.safe_load(settings(f"{server.url}/me/own", "spack_repo/examples"))
+    data["stacks"]["examples"].pop("externals", None)
+    data["stacks"]["examples"]["container"] = "debian:13"
+    (folder / "cache.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    project = this_project(tmp_path / "project")
+    (project / ".github/actions/tools/python.txt").write_text(python, encoding="utf-8")
+    actions = {"spack-cache/spack-cache": track(project)}
+    run = make_harness(track(folder), tmp_path, repository="me/own", actions=actions, images={"debian:13": debian}).run(
+        ".github/workflows/own.yml"
+    )
+    assert run.conclusion == "success", log(run)
+    assert "is built in debian:13" not in log(run)  # it is where it should be
+    (built,) = (name for name in run.artifacts["mirror"].files() if name.endswith(".spec.manifest.json"))
+    assert "/almanac-data-2026.1-" in built
