@@ -164,6 +164,13 @@ def client(client_root: tuple[Path, Path, str], certificates: Certificates, tmp_
     return Client(root=root, packages=packages, home=tmp_path / "user", certificates=certificates, cache=SHARED / "cache" / key / "misc")
 
 
+@pytest.fixture(autouse=True)
+def tidied(tmp_path: Path) -> Iterator[None]:
+    """What runs on the harness left behind goes with its test: gigabytes, all tests together."""
+    yield
+    shutil.rmtree((tmp_path / "runs").resolve(), ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def debian(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """Another system than this machine's."""

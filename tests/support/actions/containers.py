@@ -50,6 +50,10 @@ class Container:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.touch()
 
+    def remove(self) -> None:
+        """Delete its files; what was seen in it was mounted for each program alone."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
     def inside(self, text: str) -> str:
         """A path of this machine as the container sees it, where it does; anything else as it is."""
         for path, inside in sorted(self._seen.items(), key=lambda pair: -len(pair[0])):

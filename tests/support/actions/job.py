@@ -182,6 +182,8 @@ class JobRunner:
             conclusion = "failure"
         finally:
             end_orphans(self.mark)
+            if self.container:
+                self.container.remove()
             # A token ends with its job: who carries it off has nothing.
             self.shared.settings.state.tokens.pop(self.token, None)
         return self._result(conclusion, steps, complaints, outputs, url)
